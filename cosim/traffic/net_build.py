@@ -1,0 +1,172 @@
+"""Build nets from their plain-XML source with the netconvert of the eclipse-sumo wheel.
+
+Reads a net folder's ``net.yaml`` and source files; writes ``NAME[.VARIANT].net.xml`` and ``.sumocfg``, and
+``gui.settings.xml``.  The dates, versions and paths that netconvert writes as comments are stripped, so the
+same source gives the same bytes everywhere and a test can compare what is committed with what is built.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from cosim.errors import ScenarioError, TrafficError
+from cosim.resources import locate
+from cosim.traffic.nets import FOLDER, NET_YAML, file_stem, list_nets, read_spec
+
+GUI_SETTINGS = "gui.settings.xml"
+
+
+def sumo_home() -> Path:
+    """Return the folder of the SUMO that was installed with cosim (the eclipse-sumo wheel)."""
+    import sumo
+
+    return Path(sumo.SUMO_HOME)
+
+
+def sumo_binary(name: str) -> str:
+    """Return the path of a SUMO program such as ``netconvert`` or ``sumo-gui``.
+
+    Raises:
+        TrafficError: the wheel has no such program.
+    """
+    for candidate in (name, f"{name}.exe"):
+        path = sumo_home() / "bin" / candidate
+        if path.is_file():
+            return str(path)
+    raise TrafficError(
+        f"SUMO's program '{name}' is missing from {sumo_home() / 'bin'}: reinstall eclipse-sumo"
+    )
+
+
+def run_netconvert(arguments: list[str], folder: Path) -> str:
+    """Run netconvert in *folder* and return what it printed.
+
+    SUMO_HOME is set for the child only, so type maps and XML schemas are the wheel's own.
+
+    Raises:
+        ScenarioError: netconvert refused the input; carries its first error line.
+    """
+    done = subprocess.run(
+        [sumo_binary("netconvert"), *arguments],
+        cwd=folder,
+        env={**os.environ, "SUMO_HOME": str(sumo_home())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    if done.returncode:
+        errors = [line for line in said.splitlines() if line.startswith("Error")] or said.split("\n")[-3:]
+        raise ScenarioError(f"{folder}: netconvert failed: {' '.join(errors[:2]).strip()}")
+    return said
+
+
+def strip_comments(xml: str) -> str:
+    """Drop XML comments and the empty lines that they leave at the top."""
+    return re.sub(r"(<\?xml[^>]*\?>)\s*", r"\1\n\n", re.sub(r"<!--.*?-->", "", xml, flags=re.S), count=1)
+
+
+def build_net(name_or_folder: str | Path, out: Path | None = None) -> list[Path]:
+    """Build every variant of a net from its source; returns the files written.
+
+    Args:
+        name_or_folder: a net's name, or its folder.
+        out: write there instead of into the net's own folder.
+
+    Raises:
+        ScenarioError: no such net, or netconvert refused the source.
+    """
+    folder = source_folder(name_or_folder)
+    spec = read_spec(folder / NET_YAML)
+    target = out or folder
+    target.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for variant in spec["variants"] or (None,):
+        stem = file_stem(spec["name"], variant)
+        net_file = target / f"{stem}.net.xml"
+        net_file.write_text(_convert(folder, spec, variant), encoding="utf-8")
+        sumocfg = target / f"{stem}.sumocfg"
+        sumocfg.write_text(sumocfg_text(net_file.name, spec["additional"]), encoding="utf-8")
+        written += [net_file, sumocfg]
+    settings = target / GUI_SETTINGS
+    settings.write_text(gui_settings_text(), encoding="utf-8")
+    return [*written, settings]
+
+
+def check_net(name_or_folder: str | Path) -> list[str]:
+    """Build a net elsewhere; return the names of files beside its source that differ from that."""
+    folder = source_folder(name_or_folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        built = build_net(folder, Path(scratch))
+        return [
+            file.name
+            for file in built
+            if not (folder / file.name).is_file() or (folder / file.name).read_bytes() != file.read_bytes()
+        ]
+
+
+def source_folder(name_or_folder: str | Path) -> Path:
+    """Return the folder of a net's ``net.yaml``.
+
+    Raises:
+        ScenarioError: there is none.
+    """
+    spec_file = locate(str(name_or_folder), FOLDER, (f"/{NET_YAML}",))
+    if spec_file is None:
+        from cosim.errors import nearest
+
+        hint = nearest(str(name_or_folder), list_nets())
+        raise ScenarioError(f"there is no net '{name_or_folder}'{hint}; nets: {', '.join(list_nets())}")
+    return spec_file.parent
+
+
+def _convert(folder: Path, spec: dict[str, Any], variant: str | None) -> str:
+    options: dict[str, Any] = dict(spec["build"])
+    options.update((spec["variants"].get(variant) or {}).get("build", {}) if variant else {})
+    with tempfile.TemporaryDirectory() as scratch:
+        result = Path(scratch) / "built.net.xml"
+        run_netconvert([*netconvert_options(options), "--output-file", str(result)], folder)
+        return strip_comments(result.read_text(encoding="utf-8"))
+
+
+def netconvert_options(options: dict[str, Any]) -> list[str]:
+    """Turn a mapping of netconvert's options into its arguments; lists become comma lists."""
+    arguments: list[str] = []
+    for key, value in options.items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        arguments += [f"--{key}", text.lower() if isinstance(value, bool) else text]
+    return arguments
+
+
+def sumocfg_text(net_file: str, additional: list[str]) -> str:
+    """Return a configuration that opens the net, its stations and buildings in sumo and sumo-gui."""
+    extra = f"        <additional-files value={quoteattr(','.join(additional))}/>\n" if additional else ""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        "<sumoConfiguration>\n"
+        "    <input>\n"
+        f"        <net-file value={quoteattr(net_file)}/>\n"
+        f"{extra}"
+        "    </input>\n"
+        "    <gui_only>\n"
+        f'        <gui-settings-file value="{GUI_SETTINGS}"/>\n'
+        "    </gui_only>\n"
+        "</sumoConfiguration>\n"
+    )
+
+
+def gui_settings_text() -> str:
+    """Return sumo-gui's view settings: the real-world look, stations and their names readable from afar."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        "<viewsettings>\n"
+        '    <scheme name="real world"/>\n'
+        '    <delay value="100"/>\n'
+        "</viewsettings>\n"
+    )
