@@ -1,0 +1,266 @@
+"""SUMO, spoken to through libsumo (in this process) or TraCI (a SUMO of its own, with or without a window).
+
+Both give the same small surface, :class:`Backend`: bare functions for what the bridge calls each step.  libsumo's
+own wrappers cost 50 ns a call, so the functions behind them are taken; TraCI costs 25 us a call, so there a
+subscription brings all vehicles' values with the step.  The values are the same doubles either way.
+
+One libsumo simulation can live in a process; :func:`claim` keeps count and a second start is a TrafficError.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.errors import TrafficError
+
+READ_VARS = (0x43, 0x40, 0x72, 0x56, 0x39, 0x51)
+"""TraCI codes read of each vehicle: angle, speed, acceleration, lane position, position (3-D), lane id."""
+
+_lock = threading.Lock()
+_libsumo_owner: object | None = None
+
+
+def libsumo_is_free() -> bool:
+    """Whether a libsumo simulation can be started in this process now."""
+    return _libsumo_owner is None
+
+
+def claim(owner: object) -> None:
+    """Reserve this process's libsumo for *owner*; TrafficError if another simulation lives."""
+    global _libsumo_owner
+    with _lock:
+        if _libsumo_owner is not None:
+            raise TrafficError(
+                "a libsumo simulation is already running in this process: close it first, use backend: traci,"
+                " or start the second one in a process of its own"
+            )
+        _libsumo_owner = owner
+
+
+def release(owner: object) -> None:
+    """Give libsumo back; does nothing if *owner* does not hold it."""
+    global _libsumo_owner
+    with _lock:
+        if _libsumo_owner is owner:
+            _libsumo_owner = None
+
+
+def sumo_home() -> Path:
+    """Return the folder of the SUMO that the eclipse-sumo package brought."""
+    import sumo
+
+    return Path(sumo.SUMO_HOME)
+
+
+def sumo_binary(name: str) -> str:
+    """Return the path of a SUMO program (``sumo``, ``sumo-gui``, ``netconvert``); TrafficError if it is not there."""
+    path = sumo_home() / "bin" / name
+    for candidate in (path, path.with_suffix(".exe")):
+        if candidate.exists():
+            return str(candidate)
+    raise TrafficError(f"{name} is not at {path}: reinstall the package eclipse-sumo")
+
+
+Values = tuple[NDArray[np.float64], Sequence[str]]
+
+
+class Backend(Protocol):
+    """What the bridge needs of SUMO.  ``api`` is the libsumo or traci module (connection) for rare calls."""
+
+    name: str
+    api: Any
+    fatal: tuple[type[BaseException], ...]
+    error: tuple[type[BaseException], ...]
+
+    def step(self) -> None:
+        """Advance one step."""
+
+    def departed(self) -> Sequence[str]:
+        """Ids that entered in the last step."""
+
+    def arrived(self) -> Sequence[str]:
+        """Ids that left at the end of their route in the last step."""
+
+    def watch(self, vehicle: str) -> None:
+        """Begin reading a vehicle that entered."""
+
+    def unwatch(self, vehicle: str) -> None:
+        """Stop reading a vehicle that is about to be removed."""
+
+    def read(self, ids: Sequence[str]) -> Values:
+        """Values of *ids*: (7, n) array of angle, speed, accel, s, x, y, z, and their lane ids."""
+
+    def close(self) -> None:
+        """End SUMO; never raises."""
+
+
+class LibsumoBackend:
+    """libsumo in this process."""
+
+    name = "libsumo"
+
+    def __init__(self, arguments: Sequence[str], seed_owner: object) -> None:
+        claim(seed_owner)
+        self._owner = seed_owner
+        try:
+            import libsumo
+            import libsumo._libsumo as raw
+
+            self.api: Any = libsumo
+            self.error = (libsumo.TraCIException,)
+            self.fatal = (libsumo.FatalTraCIError,)
+            try:
+                libsumo.start(["sumo", *arguments])
+            except Exception as why:
+                raise TrafficError(f"SUMO could not be started: {why}") from why
+        except BaseException:
+            release(seed_owner)
+            raise
+        self._step: Callable[[float], None] = raw.simulation_step
+        self.departed: Callable[[], Sequence[str]] = raw.simulation_getDepartedIDList
+        self.arrived: Callable[[], Sequence[str]] = raw.simulation_getArrivedIDList
+        self.collisions: Callable[[], Sequence[Any]] = raw.simulation_getCollisions
+        self.teleports: Callable[[], Sequence[str]] = raw.simulation_getStartingTeleportIDList
+        self._angle = raw.vehicle_getAngle
+        self._speed = raw.vehicle_getSpeed
+        self._accel = raw.vehicle_getAcceleration
+        self._lane_position = raw.vehicle_getLanePosition
+        self._position = raw.vehicle_getPosition3D
+        self._lane = raw.vehicle_getLaneID
+
+    def step(self) -> None:
+        self._step(0.0)
+
+    def watch(self, vehicle: str) -> None:
+        """Nothing to do: libsumo is asked directly."""
+
+    def unwatch(self, vehicle: str) -> None:
+        """Nothing to do: libsumo is asked directly."""
+
+    def read(self, ids: Sequence[str]) -> Values:
+        n = len(ids)
+        flat = np.array(
+            [
+                *map(self._angle, ids),
+                *map(self._speed, ids),
+                *map(self._accel, ids),
+                *map(self._lane_position, ids),
+            ]
+        )
+        xyz = np.fromiter(chain.from_iterable(map(self._position, ids)), np.float64, 3 * n)
+        values = np.empty((7, n))
+        values[:4] = flat.reshape(4, n)
+        values[4:] = xyz.reshape(n, 3).T
+        return values, list(map(self._lane, ids))
+
+    def close(self) -> None:
+        if _libsumo_owner is not self._owner:
+            return
+        try:
+            self.api.close()
+        except Exception:  # noqa: S110 - a dead simulation has nothing left to close
+            pass
+        finally:
+            release(self._owner)
+
+
+class TraciBackend:
+    """A SUMO process of its own over a loopback socket; with ``gui`` it has a window."""
+
+    name = "traci"
+
+    def __init__(self, arguments: Sequence[str], *, gui: bool, log: Path | None) -> None:
+        import traci
+        from sumolib.miscutils import getFreeSocketPort
+
+        self.error = (traci.TraCIException,)
+        self.fatal = (traci.FatalTraCIError, OSError)
+        binary = sumo_binary("sumo-gui" if gui else "sumo")
+        self._log = open(log, "ab") if log else open(os.devnull, "ab")  # noqa: SIM115 - lives as long as SUMO
+        self._log_path = log
+        connection = None
+        for attempt in range(3):  # another program may take the free port before SUMO does
+            port = getFreeSocketPort()
+            self.process = subprocess.Popen(
+                [binary, *arguments, "--remote-port", str(port)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                start_new_session=True,  # Ctrl-C reaches cosim alone, which then closes SUMO tidily
+            )
+            try:
+                connection = traci.connect(port, numRetries=600, proc=self.process, waitBetweenRetries=0.05)
+                break
+            except (*self.fatal, traci.TraCIException) as why:
+                if self.process.poll() is None:
+                    self.process.kill()
+                self.process.wait()
+                if attempt == 2 or "bind" not in self.last_words():
+                    self._log.close()
+                    words = self.last_words()
+                    raise TrafficError(f"SUMO could not be started: {words or why}") from why
+        assert connection is not None
+        self.api: Any = connection
+        self._vehicle = connection.vehicle
+        connection.simulation.subscribe((0x74, 0x7A, 0x23, 0x76))
+        self._news: dict[int, Any] = {}
+
+    def last_words(self) -> str:
+        """Return SUMO's last error line, or an empty string."""
+        if self._log_path is None or not self._log_path.exists():
+            return ""
+        lines = self._log_path.read_text(errors="replace").strip().splitlines()
+        errors = [line for line in lines if line.startswith("Error")]
+        return (errors or lines or [""])[-1].strip()
+
+    def step(self) -> None:
+        self.api.simulationStep()
+        self._news = self.api.simulation.getSubscriptionResults()
+
+    def departed(self) -> Sequence[str]:
+        return self._news.get(0x74, ())
+
+    def arrived(self) -> Sequence[str]:
+        return self._news.get(0x7A, ())
+
+    def collisions(self) -> Sequence[Any]:
+        return self._news.get(0x23, ())
+
+    def teleports(self) -> Sequence[str]:
+        return self._news.get(0x76, ())
+
+    def watch(self, vehicle: str) -> None:
+        self._vehicle.subscribe(vehicle, READ_VARS)
+
+    def unwatch(self, vehicle: str) -> None:
+        self._vehicle.unsubscribe(vehicle)
+
+    def read(self, ids: Sequence[str]) -> Values:
+        results = self._vehicle.getAllSubscriptionResults()
+        rows = [results[i] for i in ids]
+        values = np.empty((7, len(ids)))
+        for k, code in enumerate(READ_VARS[:4]):
+            values[k] = [row[code] for row in rows]
+        values[4:] = np.array([row[READ_VARS[4]] for row in rows], dtype=np.float64).reshape(-1, 3).T
+        return values, [row[READ_VARS[5]] for row in rows]
+
+    def close(self) -> None:
+        try:
+            self.api.close(False)
+        except Exception:  # noqa: S110 - a killed SUMO cannot be asked
+            pass
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._log.close()

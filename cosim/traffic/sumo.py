@@ -1,0 +1,355 @@
+"""The traffic bridge: one class that drives a real SUMO, over libsumo or TraCI, and reads it once a step.
+
+It reads the traffic part of a scenario and a net; each :meth:`Traffic.step` gives a
+:class:`~cosim.traffic.state.TrafficState` and the events since the step before.  Demand is drawn by cosim
+(:mod:`cosim.traffic.demand`) and handed to SUMO vehicle by vehicle, so that two policies on one seed meet the
+same vehicles.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.clock import US
+from cosim.errors import TrafficError
+from cosim.traffic import files
+from cosim.traffic.backend import Backend, LibsumoBackend, TraciBackend
+from cosim.traffic.commands import Commands
+from cosim.traffic.demand import Demand, Departure
+from cosim.traffic.flow_idm import FlowIdm
+from cosim.traffic.nets import Net
+from cosim.traffic.state import TrafficState, VehicleType, entity_key
+
+if TYPE_CHECKING:
+    from cosim.scenario import TrafficConfig
+
+_COLLISION_PAIR = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficEvent:
+    """Something that happened on the road in the step that led to ``t_us``.
+
+    ``kind`` is departure, blocked (an entry that has to wait), arrival, collision, teleport, teleport_end or
+    removal; ``other`` is the second vehicle of a collision, ``where`` an edge or lane, ``value`` a position
+    along it (m), ``text`` SUMO's word for the kind of collision.
+    """
+
+    t_us: int
+    kind: str
+    id: str
+    other: str = ""
+    where: str = ""
+    value: float = float("nan")
+    text: str = ""
+
+
+class Traffic:
+    """A running SUMO.
+
+    ``config`` is the scenario's traffic section, ``work`` a folder for SUMO's own outputs and log (None: no
+    outputs, log in a temporary folder).  Raises TrafficError if SUMO does not start.  Close it, or use it as a
+    context manager; a second libsumo simulation in one process is a TrafficError.
+    """
+
+    def __init__(
+        self,
+        config: TrafficConfig,
+        net: Net,
+        seed: int,
+        *,
+        backend: str | None = None,
+        gui: Sequence[str] | None = None,
+        work: Path | None = None,
+    ) -> None:
+        self.net = net
+        self.step_us = config.step_us
+        self.types: tuple[VehicleType, ...] = files.vehicle_types(config)
+        self._type_index = {t.id: k for k, t in enumerate(self.types)}
+        self._modes = files.modes(config)
+        self._scratch = tempfile.TemporaryDirectory(prefix="cosim-")
+        scratch = Path(self._scratch.name)
+        arguments = files.sumo_arguments(config, net, seed, scratch, work)
+        self._edges: list[str] = []
+        self._lane_table: dict[str, tuple[int, int]] = {"": (-1, -1)}
+        self.demand = Demand(config, net, seed)
+        self.backend: Backend
+        try:
+            if gui is not None or (backend or config.backend) == "traci":
+                log = (work or scratch) / "sumo.out"
+                self.backend = TraciBackend([*arguments, *(gui or ())], gui=gui is not None, log=log)
+            else:
+                self.backend = LibsumoBackend(arguments, self)
+        except BaseException:
+            self._scratch.cleanup()
+            raise
+        self._index_lanes()
+        self._open = True
+        self.events: list[TrafficEvent] = []
+        self._keys: list[int] = []
+        self._ids: list[str] = []
+        self._row_of: dict[str, tuple[int, int, int]] = {}  # id -> key, slot, type
+        self._free: list[int] = []
+        self._slots = 0
+        self._waiting: dict[str, Departure] = {}
+        self._collided: set[_COLLISION_PAIR] = set()
+        self._last_lanes: list[str] = []
+        self._set_changed()
+        self._flow_idm = FlowIdm.build(config, net, self.types, self.step_us)
+        self.state = self._read(0)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Traffic:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End SUMO, so that its own outputs are complete; never raises, may be called again."""
+        if self._open:
+            self._open = False
+            self.backend.close()
+            self._scratch.cleanup()
+
+    @property
+    def api(self) -> Any:
+        """The libsumo module or traci connection, for what the bridge does not offer."""
+        return self.backend.api
+
+    @property
+    def slots(self) -> int:
+        """One more than the largest slot in use so far."""
+        return self._slots
+
+    # -- the step -----------------------------------------------------------------------------------------------
+
+    def step(self) -> TrafficState:
+        """Advance one traffic step and return the road after it; TrafficError if SUMO died."""
+        t_us = self.state.t_us + self.step_us
+        backend = self.backend
+        self.events = []
+        try:
+            if self.demand.next_us <= t_us:
+                self._insert(t_us)
+            if self._flow_idm is not None:
+                self._carry_out(self._flow_idm.orders(self.state))
+            backend.step()
+            self._follow(t_us)
+            self.state = state = self._read(t_us)
+        except (*backend.fatal, *backend.error) as why:
+            raise self._died(why, t_us) from why
+        return state
+
+    def apply(self, commands: Commands) -> None:
+        """Order everything in *commands* of SUMO, in the order given; TrafficError if SUMO died."""
+        if commands.orders:
+            try:
+                self._carry_out(commands.orders)
+            except (*self.backend.fatal, *self.backend.error) as why:
+                raise self._died(why, self.state.t_us) from why
+
+    def _died(self, why: BaseException, t_us: int) -> TrafficError:
+        words = self.backend.last_words() if isinstance(self.backend, TraciBackend) else ""
+        return TrafficError(f"SUMO failed at {t_us / US:g} s: {words or str(why).strip() or type(why).__name__}")
+
+    def _insert(self, t_us: int) -> None:
+        add = self.api.vehicle.add
+        for d in self.demand.until(t_us):
+            add(
+                d.id,
+                d.route,
+                typeID=d.type,
+                departLane=d.lane,
+                departPos=d.position,
+                departSpeed=d.speed,
+            )
+            vehicle = self.api.vehicle
+            vehicle.setSpeedFactor(d.id, d.speed_factor)
+            speed_mode, lane_change_mode = self._modes[d.type]
+            vehicle.setSpeedMode(d.id, speed_mode)
+            vehicle.setLaneChangeMode(d.id, lane_change_mode)
+            self._waiting[d.id] = d
+
+    def _follow(self, t_us: int) -> None:
+        """Take note of who entered, left, collided or was teleported in the last step."""
+        backend, events = self.backend, self.events
+        changed = False
+        departed = backend.departed()
+        for vehicle in departed:
+            d = self._waiting.pop(vehicle, None)
+            self._enter(vehicle, d.type if d else self.api.vehicle.getTypeID(vehicle))
+            where = d.edge if d else self.api.vehicle.getRoadID(vehicle)
+            events.append(TrafficEvent(t_us, "departure", vehicle, where=where))
+            changed = True
+        if self._waiting:
+            for vehicle, d in self._waiting.items():
+                if not d.reported:
+                    d.reported = True
+                    events.append(TrafficEvent(t_us, "blocked", vehicle, where=d.edge))
+        for vehicle in backend.arrived():
+            if self._leave(vehicle):
+                events.append(TrafficEvent(t_us, "arrival", vehicle))
+                changed = True
+        for vehicle in backend.teleports():
+            if self._leave(vehicle):
+                events.append(TrafficEvent(t_us, "teleport", vehicle))
+                changed = True
+        for vehicle in backend.teleported():
+            if vehicle not in self._row_of:
+                self._enter(vehicle, self.api.vehicle.getTypeID(vehicle))
+                events.append(TrafficEvent(t_us, "teleport_end", vehicle))
+                changed = True
+        collisions = backend.collisions()
+        if collisions or self._collided:
+            self._collide(t_us, collisions)
+        if changed:
+            self._set_changed()
+
+    def _collide(self, t_us: int, collisions: Sequence[Any]) -> None:
+        """Report each pair once for as long as SUMO goes on reporting it."""
+        now: set[_COLLISION_PAIR] = set()
+        for c in collisions:
+            pair = (c.collider, c.victim)
+            now.add(pair)
+            if pair not in self._collided:
+                self.events.append(TrafficEvent(t_us, "collision", *pair, where=c.lane, value=c.pos, text=c.type))
+        self._collided = now
+
+    # -- the set of vehicles ------------------------------------------------------------------------------------
+
+    def _enter(self, vehicle: str, type_id: str) -> None:
+        key = entity_key(vehicle)
+        at = bisect_left(self._keys, key)
+        if at < len(self._keys) and self._keys[at] == key:
+            raise TrafficError(f"vehicles '{vehicle}' and '{self._ids[at]}' have the same key: rename one")
+        if self._free:
+            slot = heappop(self._free)
+        else:
+            slot, self._slots = self._slots, self._slots + 1
+        self._keys.insert(at, key)
+        self._ids.insert(at, vehicle)
+        self._row_of[vehicle] = (key, slot, self._type_index.get(type_id, 0))
+        self.backend.watch(vehicle)
+
+    def _leave(self, vehicle: str) -> bool:
+        self._waiting.pop(vehicle, None)
+        known = self._row_of.pop(vehicle, None)
+        if known is None:
+            return False
+        key, slot, _ = known
+        at = bisect_left(self._keys, key)
+        del self._keys[at], self._ids[at]
+        heappush(self._free, slot)
+        return True
+
+    def _set_changed(self) -> None:
+        self._tuple = tuple(self._ids)
+        rows = [self._row_of[i] for i in self._tuple]
+        self._key = _frozen(np.array(self._keys, dtype=np.uint64))
+        self._slot = _frozen(np.array([r[1] for r in rows], dtype=np.int32))
+        self._type = _frozen(np.array([r[2] for r in rows], dtype=np.int32))
+        self._last_lanes = []
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def _index_lanes(self) -> None:
+        lane = self.api.lane
+        edges: dict[str, int] = {}
+        for lane_id in lane.getIDList():
+            edge_id, _, index = lane_id.rpartition("_")
+            edge = edges.setdefault(edge_id, len(edges))
+            self._lane_table[lane_id] = (edge, int(index))
+        self._edges = list(edges)
+        self._edge_tuple = tuple(edges)
+
+    def _read(self, t_us: int) -> TrafficState:
+        ids = self._tuple
+        if ids:
+            values, lanes = self.backend.read(ids)
+            if lanes != self._last_lanes:
+                table = self._lane_table
+                pairs = np.array([table[name] for name in lanes], dtype=np.int32)
+                pairs.flags.writeable = False
+                self._edge, self._lane = pairs[:, 0], pairs[:, 1]
+                self._last_lanes = lanes
+            values.flags.writeable = False
+        else:
+            values = _NOTHING
+            self._edge = self._lane = _NO_ROWS
+        return TrafficState(
+            t_us,
+            ids,
+            self._key,
+            self._slot,
+            values[4:6].T,
+            values[6],
+            values[0],
+            values[1],
+            values[2],
+            self._edge,
+            self._lane,
+            values[3],
+            self._type,
+            self._edge_tuple,
+            self.types,
+        )
+
+    # -- ordering -----------------------------------------------------------------------------------------------
+
+    def _carry_out(self, orders: Sequence[tuple[str, list[str], tuple[Any, ...]]]) -> None:
+        vehicle = self.api.vehicle
+        for kind, ids, columns in orders:
+            if kind == "speed":
+                _each(vehicle.setSpeed, ids, *columns)
+            elif kind == "lane":
+                _each(vehicle.changeLane, ids, *columns)
+            elif kind == "acceleration":
+                _each(vehicle.setAcceleration, ids, *columns)
+            elif kind == "modes":
+                _each(vehicle.setSpeedMode, ids, columns[0])
+                _each(vehicle.setLaneChangeMode, ids, columns[1])
+            elif kind == "colour":
+                _each(vehicle.setColor, ids, zip(*columns, strict=True))
+            elif kind == "route":
+                _each(vehicle.setRoute, ids, (edges.split() for edges in columns[0]))
+            elif kind == "move_to":
+                _each(vehicle.moveToXY, ids, *columns)
+            elif kind == "note":
+                _each(vehicle.setParameter, ids, *columns)
+            elif kind == "remove":
+                self._remove(ids)
+            else:
+                raise ValueError(f"no such order: {kind}")
+
+    def _remove(self, ids: list[str]) -> None:
+        for vehicle in ids:
+            if self._leave(vehicle):
+                # A subscription to a vehicle that SUMO has dropped makes the next libsumo step raise.
+                self.backend.unwatch(vehicle)
+                self.api.vehicle.remove(vehicle)
+        self._set_changed()
+
+
+_NOTHING: NDArray[np.float64] = np.empty((7, 0))
+_NO_ROWS: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+
+
+def _each(function: Any, *columns: Any) -> None:
+    deque(map(function, *columns), maxlen=0)
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
