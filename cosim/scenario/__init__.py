@@ -1,0 +1,1 @@
+"""Scenario files: schema, loading (``extends``, ``--set``), units, and messages with file and line."""
