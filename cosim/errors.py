@@ -17,7 +17,15 @@ class CosimError(Exception):
 
 
 class ScenarioError(CosimError):
-    """A scenario, net, grid or command line that cannot be used as written (exit code 2)."""
+    """A scenario, net, grid or command line that cannot be used as written (exit code 2).
+
+    ``key`` is the dotted path of the offending entry where it is known (``network.radios.rsu.attach.poi``),
+    so that whoever knows the file can add file and line.
+    """
+
+    def __init__(self, message: str = "", *, key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class RecordingError(CosimError):
