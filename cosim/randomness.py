@@ -17,7 +17,8 @@ _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)
 _W0 = 0x9E3779B9
 _W1 = 0xBB67AE85
-_LOW = np.uint64(0xFFFFFFFF)
+_MASK = 0xFFFFFFFF
+_LOW = np.uint64(_MASK)
 _32 = np.uint64(32)
 
 
@@ -26,27 +27,58 @@ def stream_key(seed: int, domain: str, step: int) -> int:
     return int.from_bytes(blake2b(f"{seed}|{domain}|{step}".encode(), digest_size=8).digest(), "little")
 
 
-def philox(a: NDArray[np.uint64], b: NDArray[np.uint64], key: int) -> Words:
-    """Return the four output words of Philox4x32-10.
+def packed_words(
+    a: NDArray[np.uint64], b: NDArray[np.uint64], key: int, out: NDArray[np.uint64] | None = None
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the output words of Philox4x32-10 in pairs, the fastest form for arrays.
 
     Args:
         a: counter words 0 (low half) and 1 (high half), any shape.
         b: counter words 2 and 3, broadcastable with ``a``.
         key: 64 bits, low word first.
+        out: room to work in, (4, *shape); its first two layers become the result.
 
     Returns:
-        Four uint32 arrays of the broadcast shape.
+        Two uint64 arrays of the broadcast shape: words (0, 1) and (2, 3), the first of each in the high half.
     """
-    a, b = np.broadcast_arrays(np.asarray(a, dtype=np.uint64), np.asarray(b, dtype=np.uint64))
-    # 64-bit lanes hold 32-bit words, so that a product keeps both of its halves.
-    c0, c1, c2, c3 = a & _LOW, a >> _32, b & _LOW, b >> _32
-    k0, k1 = key & 0xFFFFFFFF, key >> 32
-    for _ in range(10):
-        p0, p1 = c0 * _M0, c2 * _M1
-        c0, c2 = (p1 >> _32) ^ c1 ^ np.uint64(k0), (p0 >> _32) ^ c3 ^ np.uint64(k1)
-        c1, c3 = p1 & _LOW, p0 & _LOW
-        k0, k1 = (k0 + _W0) & 0xFFFFFFFF, (k1 + _W1) & 0xFFFFFFFF
-    return c0.astype(np.uint32), c1.astype(np.uint32), c2.astype(np.uint32), c3.astype(np.uint32)
+    a, b = np.asarray(a, dtype=np.uint64), np.asarray(b, dtype=np.uint64)
+    # A 64-bit lane holds two words.  With products p0 = M0 c0 and p1 = M1 c2 a round is
+    # (c0, c1) <- p1 ^ (c1 << 32) ^ (k0 << 32) and (c2, c3) <- p0 ^ (c3 << 32) ^ (k1 << 32).
+    # The first round's products depend on one entity each, so they are taken before broadcasting.
+    keys0, keys1 = _round_keys(key & _MASK, _W0), _round_keys(key >> 32, _W1)
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    out = np.empty((4, *shape), np.uint64) if out is None else out
+    x, y, p, q = (out[i, ...] for i in range(4))
+    np.bitwise_xor((b & _LOW) * _M1, (a & ~_LOW) ^ keys0[0], out=x)
+    np.bitwise_xor((a & _LOW) * _M0, (b & ~_LOW) ^ keys1[0], out=y)
+    for k0, k1 in zip(keys0[1:], keys1[1:], strict=True):
+        np.right_shift(x, _32, out=p)
+        np.multiply(p, _M0, out=p)
+        np.right_shift(y, _32, out=q)
+        np.multiply(q, _M1, out=q)
+        np.left_shift(x, _32, out=x)
+        np.bitwise_xor(x, q, out=x)
+        np.bitwise_xor(x, k0, out=x)
+        np.left_shift(y, _32, out=y)
+        np.bitwise_xor(y, p, out=y)
+        np.bitwise_xor(y, k1, out=y)
+    return x, y
+
+
+def _round_keys(half: int, weyl: int) -> list[np.uint64]:
+    """Return half a key for each of the ten rounds, in the high half of its lane."""
+    return [np.uint64((half + r * weyl & _MASK) << 32) for r in range(10)]
+
+
+def philox(a: NDArray[np.uint64], b: NDArray[np.uint64], key: int) -> Words:
+    """Return the four output words of Philox4x32-10 as uint32 arrays; arguments as :func:`packed_words`."""
+    first, second = packed_words(a, b, key)
+    return (
+        (first >> _32).astype(np.uint32),
+        (first & _LOW).astype(np.uint32),
+        (second >> _32).astype(np.uint32),
+        (second & _LOW).astype(np.uint32),
+    )
 
 
 def uniforms(words: NDArray[np.uint32]) -> NDArray[np.float64]:
