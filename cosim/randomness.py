@@ -1,7 +1,7 @@
 """Keyed, order-free random numbers: a draw depends on (seed, domain, step, two entity keys) and nothing else.
 
-Philox4x32-10 (Salmon et al., SC'11) with the entities in the counter and the rest hashed into the key, so that
-adding, removing or reordering entities changes no other entity's draw (network_layer.md, section 3).
+Philox4x32-10 (Salmon et al., SC'11) with the entities in the counter and the rest hashed into the key, so
+that adding, removing or reordering entities changes no other entity's draw.
 """
 
 from __future__ import annotations
@@ -83,4 +83,4 @@ def philox(a: NDArray[np.uint64], b: NDArray[np.uint64], key: int) -> Words:
 
 def uniforms(words: NDArray[np.uint32]) -> NDArray[np.float64]:
     """Return words as uniforms strictly between 0 and 1: (w + 0.5) / 2^32."""
-    return (words + 0.5) * 2.0**-32
+    return (words.astype(np.float64) + 0.5) * 2.0**-32
