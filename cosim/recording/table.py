@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.recording.tables import FLOATS, TEXT, polars_schema
+from cosim.recording.tables import FLOATS, TEXT
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,35 +37,51 @@ class _Numbers:
     def __init__(self, dtype: str) -> None:
         self.dtype = np.dtype(np.bool_ if dtype == "Boolean" else dtype.lower())
         self.nullable = self.dtype.kind == "f"
-        self.buffer: NDArray[Any] = np.empty(_FIRST_CAPACITY, self.dtype)
+        self.buffer: NDArray[Any] = np.empty(0, self.dtype)
+        self._fitting = {self.dtype}
+        self._scalars: tuple[type, ...] = {"f": (float, int), "b": (bool,)}.get(self.dtype.kind, (int,))
 
-    def put(self, values: Any, start: int, stop: int) -> None:
-        if stop > len(self.buffer):
-            self.buffer = np.resize(self.buffer, max(stop, 2 * len(self.buffer)))
+    def put(self, values: Any, place: slice, count: int) -> None:
+        # The usual cases come first and cost a fraction of a microsecond: this runs for each column and step.
         if type(values) is not np.ndarray:
-            values = self._converted(values)
-        elif values.dtype != self.dtype and not np.can_cast(values.dtype, self.dtype, "same_kind"):
-            raise ValueError(f"values of {values.dtype} do not fit {self.dtype}")
-        if np.ndim(values) and len(values) != stop - start:
-            raise ValueError(f"{len(values)} values for {stop - start} rows")
-        self.buffer[start:stop] = values
+            if type(values) not in self._scalars:
+                values = self._array(values)
+                if not values.ndim:
+                    self._check_fits(values)
+                    values = values[()]
+            if type(values) is not np.ndarray:
+                self.buffer[place] = values
+                return
+        if len(values) != count:
+            raise ValueError(f"{len(values)} values for {count} rows")
+        if values.dtype is not self.dtype and values.dtype not in self._fitting:
+            self._check_fits(values)
+        self.buffer[place] = values
 
-    def _converted(self, values: Any) -> Any:
-        if values is None:
-            if self.nullable:
-                return np.nan
+    def grow(self, capacity: int) -> None:
+        grown = np.empty(capacity, self.dtype)
+        grown[: len(self.buffer)] = self.buffer
+        self.buffer = grown
+
+    def _array(self, values: Any) -> NDArray[Any]:
+        if values is None and not self.nullable:
             raise ValueError(f"a value is missing, and a column of {self.dtype} has no nulls")
-        given = np.asarray(values)
-        if given.dtype.kind == "O" and self.nullable:
-            return given.astype(self.dtype)  # None becomes NaN
-        # A Python int fits any integer column that can hold it; numpy says so by value, not by type.
-        if given.dtype.kind in "iu" and self.dtype.kind in "iu":
+        array = np.asarray(values)
+        if array.dtype.kind == "O" and self.nullable:
+            return array.astype(self.dtype)  # None becomes NaN
+        return array
+
+    def _check_fits(self, array: NDArray[Any]) -> None:
+        """Accept an array whose type, or whose integers, the column can hold; ValueError otherwise."""
+        given = array.dtype
+        if given.kind in "iu" and self.dtype.kind in "iu" and not np.can_cast(given, self.dtype):
             limits = np.iinfo(self.dtype)
-            if given.size and (given.min() < limits.min or given.max() > limits.max):
-                raise ValueError(f"{values!r} does not fit {self.dtype}")
-        elif given.size and not np.can_cast(given.dtype, self.dtype, "same_kind"):
-            raise ValueError(f"{values!r} does not fit {self.dtype}")
-        return given
+            if int(array.min()) >= limits.min and int(array.max()) <= limits.max:
+                return
+        elif np.can_cast(given, self.dtype) or (self.nullable and given.kind in "fiu"):
+            self._fitting.add(given)
+            return
+        raise ValueError(f"values of type {given} do not fit {self.dtype}")
 
     def cut_to(self, rows: int) -> None:
         pass  # rows beyond the count are overwritten
@@ -73,9 +89,14 @@ class _Numbers:
     def series(self, name: str, rows: int) -> pl.Series:
         import polars as pl
 
-        series = pl.Series(name, self.buffer[:rows])
+        values = self.buffer[:rows]
+        missing = np.isnan(values) if self.nullable else np.zeros(0, np.bool_)
+        if not missing.any():
+            return pl.Series(name, values)
         # One form for "no value": NaN has many bit patterns, null has one.
-        return series.fill_nan(None) if self.nullable else series
+        if missing.all():
+            return pl.Series(name, [None] * rows, dtype=pl.Float64 if values.itemsize == 8 else pl.Float32)
+        return pl.Series(name, values).fill_nan(None)
 
 
 class _Text:
@@ -85,20 +106,20 @@ class _Text:
         self.rows: list[str | None] = []
         self._lookups: dict[int, tuple[tuple[str, ...], NDArray[np.object_]]] = {}
 
-    def put(self, values: Any, start: int, stop: int) -> None:
+    def put(self, values: Any, place: slice, count: int) -> None:
         kind = type(values)
         if kind is tuple or kind is list:
             self.rows += values
         elif values is None or kind is str:
-            self.rows += [values] * (stop - start)
+            self.rows += [values] * count
         elif kind is Coded:
             self.rows += self._names(values.names)[values.codes].tolist()
         elif isinstance(values, np.ndarray):
             self.rows += values.tolist()
         else:
             raise ValueError(f"{values!r} is not text")
-        if len(self.rows) != stop:
-            raise ValueError(f"{len(self.rows) - start} values for {stop - start} rows")
+        if len(self.rows) != place.stop:
+            raise ValueError(f"{len(self.rows) - place.start} values for {count} rows")
 
     def _names(self, names: tuple[str, ...]) -> NDArray[np.object_]:
         # The tuple is kept with its lookup, so its identity cannot pass to another object meanwhile.
@@ -125,18 +146,18 @@ class _Lists:
     def __init__(self) -> None:
         self.pieces: list[tuple[int, NDArray[np.float64] | None]] = []  # (first row, (n, d) values)
 
-    def put(self, values: Any, start: int, stop: int) -> None:
+    def put(self, values: Any, place: slice, count: int) -> None:
         if values is None:
-            self.pieces.append((start, None))
+            self.pieces.append((place.start, None))
             return
         rows = np.array(values, np.float64)
         if rows.ndim == 0:
-            rows = np.full((stop - start, 1), rows)
+            rows = np.full((count, 1), rows)
         elif rows.ndim == 1:
             rows = rows[:, None]
-        if rows.ndim != 2 or len(rows) != stop - start:
-            raise ValueError(f"an array of shape {np.shape(values)} for {stop - start} rows")
-        self.pieces.append((start, rows))
+        if rows.ndim != 2 or len(rows) != count:
+            raise ValueError(f"an array of shape {np.shape(values)} for {count} rows")
+        self.pieces.append((place.start, rows))
 
     def cut_to(self, rows: int) -> None:
         while self.pieces and self.pieces[-1][0] >= rows:
@@ -190,6 +211,7 @@ class Table:
         self.parts = 0
         """The index that the next part must reach or exceed."""
         self._columns: dict[str, _Numbers | _Text | _Lists] = {}
+        self._capacity = 0
         self.widen(schema)
 
     def widen(self, schema: Mapping[str, str]) -> None:
@@ -204,6 +226,7 @@ class Table:
                 raise ValueError(f"table {self.name!r} has rows already; column {column!r} comes too late")
             self.schema[column] = dtype
             self._columns[column] = _column(dtype)
+            self._capacity = 0
 
     def append(self, **columns: Any) -> None:
         """Append n rows, given by column.
@@ -223,19 +246,30 @@ class Table:
             return
         start = self.rows
         stop = start + count
+        place = slice(start, stop)
+        stores = self._columns
+        if stop > self._capacity:
+            self._grow(stop)
         column = ""
         try:
-            for column, store in self._columns.items():
-                values = columns.pop(column, None)
-                store.put(values, start, stop)
-            if columns:
-                column = next(iter(columns))
-                raise ValueError("the table has no such column")
-        except (ValueError, TypeError, IndexError) as error:
-            for store in self._columns.values():
+            for column, values in columns.items():
+                stores[column].put(values, place, count)
+            if len(columns) != len(stores):
+                for column in stores.keys() - columns.keys():
+                    stores[column].put(None, place, count)
+        except (ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
+            for store in stores.values():
                 store.cut_to(start)
+            if column not in stores:
+                raise ValueError(f"table {self.name!r} has no column {column!r}") from None
             raise ValueError(f"table {self.name!r}, column {column!r}: {error}") from error
         self.rows = stop
+
+    def _grow(self, rows: int) -> None:
+        self._capacity = max(rows, 2 * self._capacity, _FIRST_CAPACITY)
+        for store in self._columns.values():
+            if isinstance(store, _Numbers):
+                store.grow(self._capacity)
 
     def frame(self) -> pl.DataFrame:
         """Return the buffered rows as a frame (a view for numbers: use it before the next append)."""
@@ -247,7 +281,7 @@ class Table:
                 series.append(store.series(column, self.rows))
             except TypeError as error:
                 raise ValueError(f"table {self.name!r}, column {column!r}: {error}") from error
-        return pl.DataFrame(series, schema_overrides=polars_schema(self.schema))
+        return pl.DataFrame(series)
 
     def clear(self) -> None:
         """Forget the buffered rows."""

@@ -29,6 +29,8 @@ from cosim.recording.tables import STANDARD, Schema, checked_schema
 CUT_US = 10 * US
 """Simulated time between two cuts."""
 
+_ROW_GROUP = 1 << 20
+
 Status = Literal["completed", "interrupted", "failed"]
 
 _log = logging.getLogger(__name__)
@@ -226,10 +228,10 @@ class RunWriter:
 
 
 def _parquet(table: Table) -> memoryview:
-    """Return the buffered rows as Parquet bytes: equal rows give equal bytes (no times, one row group)."""
+    """Return the buffered rows as Parquet bytes: equal rows give equal bytes (no wall times, groups by count)."""
     buffer = io.BytesIO()
     frame = table.frame()
-    frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=max(1, table.rows))
+    frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP)
     return buffer.getbuffer()
 
 
