@@ -1,1 +1,42 @@
-"""Scenario files: schema, loading (``extends``, ``--set``), units, and messages with file and line."""
+"""Scenario files: schema, loading (``extends``, ``--set``), units, and messages with file and line.
+
+``load_scenario(name)`` gives a frozen :class:`Scenario`; a section that another part of cosim knows
+(``network``, a task's options) stays plain data until ``Scenario.parse`` reads it with that part's own
+pydantic model, which should derive from :class:`Section` and take its numbers from ``cosim.scenario.units``.
+"""
+
+from cosim.scenario.base import KeyedError, Section, Whole
+from cosim.scenario.load import find_scenario, list_scenarios, load_scenario
+from cosim.scenario.schema import RecordConfig, Scenario, TaskConfig, scenario_from_resolved
+from cosim.scenario.traffic import (
+    DepartConfig,
+    InflowConfig,
+    OutputsConfig,
+    SumoConfig,
+    TimeDraw,
+    TrafficConfig,
+    VehicleGroupConfig,
+)
+from cosim.scenario.vehicles import SUMO_MODELS, VehicleTypeConfig
+
+__all__ = [
+    "SUMO_MODELS",
+    "DepartConfig",
+    "InflowConfig",
+    "KeyedError",
+    "OutputsConfig",
+    "RecordConfig",
+    "Scenario",
+    "Section",
+    "SumoConfig",
+    "TaskConfig",
+    "TimeDraw",
+    "TrafficConfig",
+    "VehicleGroupConfig",
+    "VehicleTypeConfig",
+    "Whole",
+    "find_scenario",
+    "list_scenarios",
+    "load_scenario",
+    "scenario_from_resolved",
+]

@@ -68,7 +68,7 @@ _DECIBEL_POWER = re.compile(r"dB(m|W)\b(.*)", re.DOTALL)
 _DECIBEL = re.compile(r"dBi?\b|decibels?\b")
 _DIGIT_EXPONENT = re.compile(r"(?<=[A-Za-z])(\d+)")
 _TINY = re.compile(r"\b[nuµμmc](?:Hz|hertz|bit|bps|B|byte|cycle|veh|vehicle)s?\b")
-"""Small prefixes on units that are never so small: ``mbps`` is a slip for ``Mbps``, not a millibit a second."""
+"""Small prefixes on units that are never so small: ``mbps`` is a slip for ``Mbps``."""
 _LONGEST = 80
 
 _KINDS = {
@@ -152,20 +152,19 @@ class Quantity:
         if isinstance(value, str):
             return _read_text(self, value.strip())
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"must be {self.name}, not {_shown(value)}; write {self.usual()}")
+            raise ValueError(f"must be {self.name}, not {shown(value)}; write {self.usual()}")
         try:
             number = float(value)
         except OverflowError:
             number = math.inf
-        return _finite(number, _shown(value))
+        return _finite(number, shown(value))
 
     def usual(self) -> str:
         """Return how the quantity is written, for messages: ``for example '100 ms' or 0.1 (in s)``."""
         if not self.examples:
             return "a plain number"
-        shown = " or ".join(f"'{e}'" for e in self.examples)
-        bare = f" or a bare number in {self.shown_unit}" if self.shown_unit else " or a bare number"
-        return f"for example {shown}{bare}"
+        texts = " or ".join(f"'{e}'" for e in self.examples)
+        return f"for example {texts} or a bare number in {self.shown_unit}"
 
     @property
     def shown_unit(self) -> str:
@@ -178,34 +177,34 @@ class Quantity:
 
 @functools.lru_cache(maxsize=4096)
 def _read_text(quantity: Quantity, text: str) -> float:
-    shown = repr(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
+    quoted = repr(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
     match = _NUMBER.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise ValueError(f"{shown} is not {quantity.name}; write {quantity.usual()}")
+        raise ValueError(f"{quoted} is not {quantity.name}; write {quantity.usual()}")
     digits, unit = match.group(1).replace("_", ""), match.group(2).strip()
     if not unit:
-        return _finite(float(digits), shown)
+        return _finite(float(digits), quoted)
     decibel = _DECIBEL_POWER.fullmatch(unit)
     if decibel:
         watts = _from_decibel(float(digits) - (30 if decibel.group(1) == "m" else 0))
-        number, unit = Fraction(_finite(watts, shown)), "W" + decibel.group(2)
+        number, unit = Fraction(_finite(watts, quoted)), "W" + decibel.group(2)
     else:
-        _finite(float(digits), shown)  # a huge exponent is refused before it becomes a huge integer
+        _finite(float(digits), quoted)  # a huge exponent is refused before it becomes a huge integer
         number = Fraction(digits) if abs(float(digits)) >= 1e-300 else Fraction(0)
     try:
         factor, dimension = _base(unit)
     except ValueError:
-        raise ValueError(_unknown_unit(quantity, unit, shown)) from None
+        raise ValueError(_unknown_unit(quantity, unit, quoted)) from None
     if quantity.unit == "percent":
         if dimension:
-            raise ValueError(f"{shown} is {_kind(unit) or 'a quantity with a unit'}, not {quantity.name}")
-        return _finite(float(number * factor), shown)
+            raise ValueError(f"{quoted} is {_kind(unit) or 'a quantity with a unit'}, not {quantity.name}")
+        return _finite(float(number * factor), quoted)
     for si in (quantity.unit, *quantity.also):
         si_factor, si_dimension = _base(si)
         if dimension == si_dimension:
-            return _finite(float(number * factor / si_factor), shown)
+            return _finite(float(number * factor / si_factor), quoted)
     kind = _kind(unit) or "not that sort of quantity"
-    raise ValueError(f"{shown} is {kind}, not {quantity.name}; write {quantity.usual()}")
+    raise ValueError(f"{quoted} is {kind}, not {quantity.name}; write {quantity.usual()}")
 
 
 def _from_decibel(level: float) -> float:
@@ -215,23 +214,23 @@ def _from_decibel(level: float) -> float:
         return math.inf
 
 
-def _unknown_unit(quantity: Quantity, unit: str, shown: str) -> str:
+def _unknown_unit(quantity: Quantity, unit: str, quoted: str) -> str:
     usual = [e.split(maxsplit=1)[1] for e in quantity.examples]
     prefixes = [p + u for u in (quantity.shown_unit, *usual) for p in ("", "k", "M", "G", "m", "u")]
-    known = list(dict.fromkeys([*usual, quantity.shown_unit, *prefixes]))
+    known = [k for k in dict.fromkeys([*usual, *prefixes]) if not _TINY.search(k)]
     folded = next((k for k in usual + known if k.lower() == unit.lower()), None)
     match = folded or next(iter(difflib.get_close_matches(unit, known, n=1, cutoff=0.6)), None)
     hint = f" (did you mean '{match}'?)" if match else f"; write {quantity.usual()}"
-    return f"unknown unit '{unit}' in {shown}{hint}"
+    return f"unknown unit '{unit}' in {quoted}{hint}"
 
 
-def _finite(number: float, shown: str) -> float:
+def _finite(number: float, quoted: str) -> float:
     if not math.isfinite(number):
-        raise ValueError(f"{shown} is not a finite number")
+        raise ValueError(f"{quoted} is not a finite number")
     return number
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Show *value* in a message in the words of a scenario file, cut to a sensible length."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
