@@ -65,7 +65,7 @@ def _finding(
             here = here[part]
             path.append(part)
         elif kind == "missing" and end == len(loc) - 1:
-            path.append(part)
+            path += [part] if isinstance(part, str) else []
         elif isinstance(part, str) and branch is None and part != "[key]":
             branch = (len(path), part)  # a union's branch, not a key
     inner = (error.get("ctx") or {}).get("error")
@@ -73,6 +73,8 @@ def _finding(
         path += inner.path
     if kind == "extra_forbidden":
         message = _unknown_key(str(loc[-1]), (*_keys_at(model, loc[:-1]), *also_known))
+    elif kind == "missing" and isinstance(loc[-1], int):
+        message = f"needs at least {loc[-1] + 1} items"
     elif kind == "missing":
         others = [k for k in here if k not in _keys_at(model, loc[:-1])] if isinstance(here, Mapping) else []
         near = nearest(str(loc[-1]), others)

@@ -23,6 +23,7 @@ from cosim.errors import ScenarioError
 KeyPath = tuple[str | int, ...]
 
 _MOST_NODES = 200_000
+_YAML_TAG = "tag:yaml.org,2002:"
 _SCALARS = ("null", "bool", "int", "float", "str", "timestamp", "merge")
 
 
@@ -197,9 +198,13 @@ class _Reader:
 
     def plain(self, node: Node, path: KeyPath, *kinds: str) -> str:
         tag = str(node.tag)
-        kind = tag.removeprefix("tag:yaml.org,2002:")
+        kind = tag.removeprefix(_YAML_TAG)
         if kind not in kinds or kind == tag:
-            raise self.error(node, path, f"the tag '{tag}' is not allowed: a scenario is plain data")
+            raise self.error(
+                node,
+                path,
+                f"the tag '{tag.replace(_YAML_TAG, '!!')}' is not allowed: a scenario is plain data",
+            )
         return kind
 
 

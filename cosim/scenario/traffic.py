@@ -233,6 +233,8 @@ class TrafficConfig(Section):
     @field_validator("inflow", "vehicles", mode="before")
     @classmethod
     def _one_or_more(cls, value: Any) -> Any:
+        if not isinstance(value, dict | list | tuple):
+            raise ValueError(f"must be a mapping or a list of mappings, not {shown(value)}")
         return [value] if isinstance(value, dict) else value
 
     @field_validator("types", mode="before")

@@ -152,7 +152,8 @@ class Quantity:
         if isinstance(value, str):
             return _read_text(self, value.strip())
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"must be {self.name}, not {shown(value)}; write {self.usual()}")
+            hint = f"; write {self.usual()}" if self.examples else ""
+            raise ValueError(f"must be {self.name}, not {shown(value)}{hint}")
         try:
             number = float(value)
         except OverflowError:
