@@ -191,7 +191,11 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "list_type": _LIST,
     "tuple_type": _LIST,
     "set_type": _LIST,
-    "too_short": lambda e: f"needs at least {e['ctx']['min_length']} items, not {e['ctx']['actual_length']}",
+    "too_short": lambda e: (
+        f"must not be empty"
+        if e["ctx"]["min_length"] == 1
+        else f"needs at least {e['ctx']['min_length']} entries"
+    ),
     "too_long": lambda e: f"takes at most {e['ctx']['max_length']} items, not {e['ctx']['actual_length']}",
     "greater_than": _limit("greater than", "gt"),
     "greater_than_equal": _limit("at least", "ge"),

@@ -168,8 +168,8 @@ class Scenario(Section):
     def parse(self, path: str, model: type[M]) -> M:
         """Return the raw section at the dotted *path* (``network``, ``tasks.driving``) as *model*.
 
-        Of a task, the keys that every task has (every, agent, weights, deadline) are passed only if the
-        model names them.  An absent section is read as an empty one.  ScenarioError with file, line and key
+        Of a task, only its ``options`` are passed, not the keys that every task has (every, agent, weights,
+        deadline).  An absent section is read as an empty one.  ScenarioError with file, line and key
         if it does not fit.
         """
         keys: KeyPath = tuple(path.split("."))
@@ -178,7 +178,7 @@ class Scenario(Section):
             section = section.get(key, {}) if isinstance(section, dict) else {}
         common: set[str] = set()
         if keys[0] == "tasks" and len(keys) == 2:
-            common = set(TaskConfig.model_fields) - set(model.model_fields)
+            common = set(TaskConfig.model_fields)
             section = {k: v for k, v in section.items() if k not in common}
         return validate(model, section, self._source, keys, also_known=common)
 

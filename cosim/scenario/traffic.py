@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from statistics import NormalDist
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from cosim.clock import to_us
 from cosim.errors import nearest
 from cosim.scenario.base import KeyedError, Section, Whole
 from cosim.scenario.sumo_options import check_option
-from cosim.scenario.units import LENGTH, NUMBER, SPEED, Number, Share, Time, VehicleRate, WholeTime, shown
+from cosim.scenario.units import LENGTH, SPEED, Number, Share, Time, VehicleRate, WholeTime, shown
 from cosim.scenario.vehicles import VehicleTypeConfig, with_built_in_types
 
 _SHARE_SLACK = 1e-6
@@ -19,14 +23,12 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def _depart_lane(value: Any) -> str | int:
-    if value == "random":
-        return "random"
-    if isinstance(value, str) and not value.isdigit():
-        raise ValueError(f"{shown(value)} is neither 'random' nor a lane index (0 = rightmost)")
-    lane = NUMBER.read(value)
-    if lane != int(lane) or lane < 0:
-        raise ValueError(f"{shown(value)} is neither 'random' nor a lane index (0 = rightmost)")
-    return int(lane)
+    if value in ("random", "best"):
+        return str(value)
+    lane = int(value) if isinstance(value, str) and value.isdigit() else value
+    if isinstance(lane, bool) or not isinstance(lane, int) or lane < 0:
+        raise ValueError(f"{shown(value)} is neither 'random' nor 'best' nor a lane index (0 = rightmost)")
+    return lane
 
 
 def _depart_speed(value: Any) -> str | float:
@@ -57,7 +59,7 @@ def _name(value: str) -> str:
 
 
 DepartLane = Annotated[str | int, PlainValidator(_depart_lane)]
-"""``random`` (a keyed draw among the entry's lanes) or a lane index, 0 = rightmost."""
+"""``random`` (a keyed draw among the edge's lanes), ``best`` (SUMO chooses) or a lane index, 0 = rightmost."""
 DepartSpeed = Annotated[str | float, PlainValidator(_depart_speed)]
 """``max`` or m/s."""
 DepartPos = Annotated[str | float, PlainValidator(_depart_pos)]
@@ -77,7 +79,7 @@ class InflowConfig(Section):
     cav_share: Share = 0.0
     hdv_type: str = "hdv"
     cav_type: str = "cav"
-    routes: dict[str, Share] = Field(default_factory=dict)
+    routes: Annotated[dict[str, Share], Field(min_length=1)]
     depart_lane: DepartLane = "random"
     depart_speed: DepartSpeed = 10.0
     depart_pos: DepartPos = "base"
@@ -90,7 +92,7 @@ class InflowConfig(Section):
     @classmethod
     def _shares_sum_to_one(cls, value: dict[str, float]) -> dict[str, float]:
         total = sum(value.values())
-        if value and abs(total - 1.0) > _SHARE_SLACK:
+        if abs(total - 1.0) > _SHARE_SLACK:
             raise ValueError(f"the shares sum to {total:g}, not to 1")
         return value
 
@@ -127,13 +129,15 @@ class TimeDraw(Section):
             raise KeyedError("normal", f"a standard deviation cannot be {self.normal[1]:g} s")
         return self
 
-    def at(self, uniform: float, normal: float) -> float:
-        """Return the time (s) for the caller's uniform number in [0, 1) and standard normal number."""
+    def at(self, u: Iterable[float]) -> NDArray[np.float64]:
+        """Return the times (n,) in s that the caller's uniform numbers *u* (n,), inside (0, 1), stand for."""
+        shares = np.asarray(list(u), dtype=np.float64)
         if self.uniform is not None:
-            return self.uniform[0] + uniform * (self.uniform[1] - self.uniform[0])
+            return self.uniform[0] + shares * (self.uniform[1] - self.uniform[0])
         if self.normal is not None:
-            return self.normal[0] + normal * self.normal[1]
-        return self.value or 0.0
+            standard = NormalDist()
+            return self.normal[0] + self.normal[1] * np.array([standard.inv_cdf(x) for x in shares.tolist()])
+        return np.full(shares.shape, self.value)
 
 
 class DepartConfig(Section):
@@ -160,11 +164,17 @@ class VehicleGroupConfig(Section):
     type: str = "hdv"
     count: Annotated[Whole, Field(ge=1)] = 1
     depart: DepartConfig = DepartConfig()
-    depart_lane: DepartLane = "random"
+    depart_lane: DepartLane = "best"
     depart_speed: DepartSpeed = 10.0
     depart_pos: DepartPos = "base"
 
     _check_name = field_validator("name")(_name)
+
+    def departure_times(self, u_group: Iterable[float], u_each: Iterable[float]) -> NDArray[np.float64]:
+        """Return the departure times (count,) in s for keyed uniform numbers: one, and one a vehicle."""
+        if self.depart.at is not None:
+            return np.array(self.depart.at, dtype=np.float64)
+        return self.depart.group.at(u_group) + self.depart.each.at(u_each)
 
     @model_validator(mode="after")
     def _one_time_each(self) -> VehicleGroupConfig:
