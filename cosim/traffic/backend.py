@@ -25,6 +25,9 @@ from cosim.errors import TrafficError
 READ_VARS = (0x43, 0x40, 0x72, 0x56, 0x39, 0x51)
 """TraCI codes read of each vehicle: angle, speed, acceleration, lane position, position (3-D), lane id."""
 
+# TraCI codes of the simulation's lists of ids (and collisions) of the last step.
+_DEPARTED, _ARRIVED, _COLLISIONS, _TELEPORTS, _TELEPORTED = 0x74, 0x7A, 0x23, 0x76, 0x78
+
 _lock = threading.Lock()
 _libsumo_owner: object | None = None
 
@@ -90,6 +93,15 @@ class Backend(Protocol):
     def arrived(self) -> Sequence[str]:
         """Ids that left at the end of their route in the last step."""
 
+    def collisions(self) -> Sequence[Any]:
+        """SUMO's collision objects of the last step (repeated for as long as a contact lasts)."""
+
+    def teleports(self) -> Sequence[str]:
+        """Ids that SUMO took off the road to teleport them."""
+
+    def teleported(self) -> Sequence[str]:
+        """Ids that came back from a teleport."""
+
     def watch(self, vehicle: str) -> None:
         """Begin reading a vehicle that entered."""
 
@@ -130,6 +142,7 @@ class LibsumoBackend:
         self.arrived: Callable[[], Sequence[str]] = raw.simulation_getArrivedIDList
         self.collisions: Callable[[], Sequence[Any]] = raw.simulation_getCollisions
         self.teleports: Callable[[], Sequence[str]] = raw.simulation_getStartingTeleportIDList
+        self.teleported: Callable[[], Sequence[str]] = raw.simulation_getEndingTeleportIDList
         self._angle = raw.vehicle_getAngle
         self._speed = raw.vehicle_getSpeed
         self._accel = raw.vehicle_getAcceleration
@@ -167,7 +180,7 @@ class LibsumoBackend:
             return
         try:
             self.api.close()
-        except Exception:  # noqa: S110 - a dead simulation has nothing left to close
+        except Exception:
             pass
         finally:
             release(self._owner)
@@ -211,7 +224,7 @@ class TraciBackend:
         assert connection is not None
         self.api: Any = connection
         self._vehicle = connection.vehicle
-        connection.simulation.subscribe((0x74, 0x7A, 0x23, 0x76))
+        connection.simulation.subscribe((_DEPARTED, _ARRIVED, _COLLISIONS, _TELEPORTS, _TELEPORTED))
         self._news: dict[int, Any] = {}
 
     def last_words(self) -> str:
@@ -227,16 +240,19 @@ class TraciBackend:
         self._news = self.api.simulation.getSubscriptionResults()
 
     def departed(self) -> Sequence[str]:
-        return self._news.get(0x74, ())
+        return self._news.get(_DEPARTED, ())
 
     def arrived(self) -> Sequence[str]:
-        return self._news.get(0x7A, ())
+        return self._news.get(_ARRIVED, ())
 
     def collisions(self) -> Sequence[Any]:
-        return self._news.get(0x23, ())
+        return self._news.get(_COLLISIONS, ())
 
     def teleports(self) -> Sequence[str]:
-        return self._news.get(0x76, ())
+        return self._news.get(_TELEPORTS, ())
+
+    def teleported(self) -> Sequence[str]:
+        return self._news.get(_TELEPORTED, ())
 
     def watch(self, vehicle: str) -> None:
         self._vehicle.subscribe(vehicle, READ_VARS)
@@ -256,7 +272,7 @@ class TraciBackend:
     def close(self) -> None:
         try:
             self.api.close(False)
-        except Exception:  # noqa: S110 - a killed SUMO cannot be asked
+        except Exception:
             pass
         try:
             self.process.wait(timeout=10)

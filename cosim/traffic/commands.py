@@ -41,6 +41,10 @@ class Commands:
         """Drive at ``values`` (n,) m/s from now on."""
         self._add("speed", rows, values.tolist())
 
+    def ramp(self, rows: Rows, values: NDArray[np.float64], duration: float) -> None:
+        """Change evenly to ``values`` (n,) m/s within ``duration`` s."""
+        self._add("ramp", rows, values.tolist(), [duration] * len(rows))
+
     def acceleration(self, rows: Rows, values: NDArray[np.float64], duration: float) -> None:
         """Accelerate by ``values`` (n,) m/s^2 for ``duration`` s."""
         self._add("acceleration", rows, values.tolist(), [duration] * len(rows))

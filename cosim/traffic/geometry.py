@@ -137,8 +137,8 @@ class NetGeometry:
         return tuple(dict.fromkeys(c.to_edge for c in self.connections if c.from_edge == edge))
 
     def entries(self) -> tuple[str, ...]:
-        """Return the normal edges that no other edge leads to: where traffic can only enter."""
-        reached = {c.to_edge for c in self.connections if c.to_edge != c.from_edge}
+        """Return the normal edges that no edge leads to, except by turning round: where traffic can enter."""
+        reached = {c.to_edge for c in self.connections if c.direction != "t"}
         return tuple(e for e in self.edges if e not in reached)
 
     def lanes(self) -> Iterator[Lane]:

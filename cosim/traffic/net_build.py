@@ -15,11 +15,18 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from cosim.errors import ScenarioError, TrafficError
+from cosim.errors import ScenarioError, TrafficError, nearest
 from cosim.resources import locate
 from cosim.traffic.nets import FOLDER, NET_YAML, file_stem, list_nets, read_spec
+from cosim.traffic.schematic import write_plain_xml
 
 GUI_SETTINGS = "gui.settings.xml"
+BUILDINGS = "buildings.add.xml"
+
+_BUILDING_TYPES = """<polygonTypes>
+    <polygonType id="building" name="building" color="190,182,168" layer="-1"/>
+</polygonTypes>
+"""
 
 
 def sumo_home() -> Path:
@@ -44,16 +51,16 @@ def sumo_binary(name: str) -> str:
     )
 
 
-def run_netconvert(arguments: list[str], folder: Path) -> str:
-    """Run netconvert in *folder* and return what it printed.
+def run_tool(tool: str, arguments: list[str], folder: Path) -> str:
+    """Run netconvert or polyconvert in *folder* and return what it printed.
 
     SUMO_HOME is set for the child only, so type maps and XML schemas are the wheel's own.
 
     Raises:
-        ScenarioError: netconvert refused the input; carries its first error line.
+        ScenarioError: the tool refused its input; carries its first error lines.
     """
     done = subprocess.run(
-        [sumo_binary("netconvert"), *arguments],
+        [sumo_binary(tool), *arguments],
         cwd=folder,
         env={**os.environ, "SUMO_HOME": str(sumo_home())},
         capture_output=True,
@@ -62,8 +69,8 @@ def run_netconvert(arguments: list[str], folder: Path) -> str:
     )
     said = done.stdout + done.stderr
     if done.returncode:
-        errors = [line for line in said.splitlines() if line.startswith("Error")] or said.split("\n")[-3:]
-        raise ScenarioError(f"{folder}: netconvert failed: {' '.join(errors[:2]).strip()}")
+        errors = [line for line in said.splitlines() if line.startswith("Error")] or said.splitlines()[-2:]
+        raise ScenarioError(f"{folder}: {tool} failed: {' '.join(errors[:2]).strip()}")
     return said
 
 
@@ -87,13 +94,20 @@ def build_net(name_or_folder: str | Path, out: Path | None = None) -> list[Path]
     target = out or folder
     target.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
+    if spec["table"]:
+        written += write_plain_xml(folder / spec["table"], spec["name"], target)
     for variant in spec["variants"] or (None,):
         stem = file_stem(spec["name"], variant)
         net_file = target / f"{stem}.net.xml"
-        net_file.write_text(_convert(folder, spec, variant), encoding="utf-8")
+        source = target if spec["table"] else folder
+        net_file.write_text(_convert(source, spec, variant), encoding="utf-8")
         sumocfg = target / f"{stem}.sumocfg"
         sumocfg.write_text(sumocfg_text(net_file.name, spec["additional"]), encoding="utf-8")
         written += [net_file, sumocfg]
+    if spec["buildings"]:
+        buildings = target / BUILDINGS
+        buildings.write_text(_buildings(folder / spec["buildings"], written[0]), encoding="utf-8")
+        written.append(buildings)
     settings = target / GUI_SETTINGS
     settings.write_text(gui_settings_text(), encoding="utf-8")
     return [*written, settings]
@@ -119,27 +133,40 @@ def source_folder(name_or_folder: str | Path) -> Path:
     """
     spec_file = locate(str(name_or_folder), FOLDER, (f"/{NET_YAML}",))
     if spec_file is None:
-        from cosim.errors import nearest
-
         hint = nearest(str(name_or_folder), list_nets())
         raise ScenarioError(f"there is no net '{name_or_folder}'{hint}; nets: {', '.join(list_nets())}")
     return spec_file.parent
 
 
-def _convert(folder: Path, spec: dict[str, Any], variant: str | None) -> str:
+def _convert(source: Path, spec: dict[str, Any], variant: str | None) -> str:
     options: dict[str, Any] = dict(spec["build"])
     options.update((spec["variants"].get(variant) or {}).get("build", {}) if variant else {})
     with tempfile.TemporaryDirectory() as scratch:
         result = Path(scratch) / "built.net.xml"
-        run_netconvert([*netconvert_options(options), "--output-file", str(result)], folder)
+        run_tool("netconvert", [*netconvert_options(options), "--output-file", str(result)], source)
+        return strip_comments(result.read_text(encoding="utf-8"))
+
+
+def _buildings(osm_file: Path, net_file: Path) -> str:
+    """Return an additional file with the buildings of an OSM file, in the net's coordinates."""
+    with tempfile.TemporaryDirectory() as scratch:
+        types, result = Path(scratch) / "types.xml", Path(scratch) / "built.xml"
+        types.write_text(_BUILDING_TYPES, encoding="utf-8")
+        files = {"net-file": net_file, "osm-files": osm_file, "type-file": types, "output-file": result}
+        options = {key: file.resolve() for key, file in files.items()} | {"discard": True}
+        run_tool("polyconvert", netconvert_options(options), Path(scratch))
         return strip_comments(result.read_text(encoding="utf-8"))
 
 
 def netconvert_options(options: dict[str, Any]) -> list[str]:
-    """Turn a mapping of netconvert's options into its arguments; lists become comma lists."""
+    """Turn a mapping of netconvert's options into its arguments; lists become comma lists.
+
+    ``$SUMO_HOME`` in a value stands for the folder of the installed SUMO.
+    """
     arguments: list[str] = []
     for key, value in options.items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = text.replace("$SUMO_HOME", str(sumo_home()))
         arguments += [f"--{key}", text.lower() if isinstance(value, bool) else text]
     return arguments
 
@@ -162,11 +189,17 @@ def sumocfg_text(net_file: str, additional: list[str]) -> str:
 
 
 def gui_settings_text() -> str:
-    """Return sumo-gui's view settings: the real-world look, stations and their names readable from afar."""
+    """Return sumo-gui's view settings: light ground, stations and their names readable from afar."""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         "<viewsettings>\n"
-        '    <scheme name="real world"/>\n'
+        '    <scheme name="cosim">\n'
+        '        <opengl antialiase="1" dither="0"/>\n'
+        '        <background backgroundColor="236,240,232" showGrid="0"/>\n'
+        '        <vehicles vehicleMode="0" vehicleQuality="2" vehicle_minSize="2"/>\n'
+        '        <pois poi_minSize="2" poi_exaggeration="1" poi_constantSize="1" poiName_show="1"\n'
+        '              poiName_size="40" poiName_color="150,20,10" poiName_constantSize="1"/>\n'
+        "    </scheme>\n"
         '    <delay value="100"/>\n'
         "</viewsettings>\n"
     )

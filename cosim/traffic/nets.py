@@ -138,7 +138,8 @@ def _from_net_file(name: str, variant: str | None) -> Net:
     return Net(stem, file.parent, None, (), file, entries=read_geometry(file).entries())
 
 
-# Keys of net.yaml with their defaults; `build` and `variants` are read by cosim.traffic.net_build.
+# Keys of net.yaml with their defaults. cosim.traffic.net_build reads `table` (road axes of a schematic net),
+# `build` (netconvert's options), the variants' own `build`, and `buildings` (an OSM file to take them from).
 _DEFAULTS: dict[str, Any] = {
     "name": None,
     "description": "",
@@ -146,7 +147,9 @@ _DEFAULTS: dict[str, Any] = {
     "schematic": False,
     "default": None,
     "variants": {},
+    "table": "",
     "build": {},
+    "buildings": "",
     "additional": [],
     "entries": [],
     "zone": [],

@@ -73,3 +73,9 @@ class TrafficState:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def row(self, vehicle: str) -> int:
+        """Return the row of one vehicle, -1 if it is not on the road (for rare events, not for loops)."""
+        key = np.uint64(entity_key(vehicle))
+        at = int(np.searchsorted(self.key, key))
+        return at if at < len(self.key) and self.key[at] == key else -1

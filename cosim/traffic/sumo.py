@@ -42,7 +42,8 @@ class TrafficEvent:
 
     ``kind`` is departure, blocked (an entry that has to wait), arrival, collision, teleport, teleport_end or
     removal; ``other`` is the second vehicle of a collision, ``where`` an edge or lane, ``value`` a position
-    along it (m), ``text`` SUMO's word for the kind of collision.
+    along it (m), ``text`` the route of a departure or
+    SUMO's word for the kind of collision.
     """
 
     t_us: int
@@ -162,7 +163,9 @@ class Traffic:
 
     def _died(self, why: BaseException, t_us: int) -> TrafficError:
         words = self.backend.last_words() if isinstance(self.backend, TraciBackend) else ""
-        return TrafficError(f"SUMO failed at {t_us / US:g} s: {words or str(why).strip() or type(why).__name__}")
+        return TrafficError(
+            f"SUMO failed at {t_us / US:g} s: {words or str(why).strip() or type(why).__name__}"
+        )
 
     def _insert(self, t_us: int) -> None:
         add = self.api.vehicle.add
@@ -191,7 +194,8 @@ class Traffic:
             d = self._waiting.pop(vehicle, None)
             self._enter(vehicle, d.type if d else self.api.vehicle.getTypeID(vehicle))
             where = d.edge if d else self.api.vehicle.getRoadID(vehicle)
-            events.append(TrafficEvent(t_us, "departure", vehicle, where=where))
+            route = d.route if d else self.api.vehicle.getRouteID(vehicle)
+            events.append(TrafficEvent(t_us, "departure", vehicle, where=where, text=route))
             changed = True
         if self._waiting:
             for vehicle, d in self._waiting.items():
@@ -224,7 +228,9 @@ class Traffic:
             pair = (c.collider, c.victim)
             now.add(pair)
             if pair not in self._collided:
-                self.events.append(TrafficEvent(t_us, "collision", *pair, where=c.lane, value=c.pos, text=c.type))
+                self.events.append(
+                    TrafficEvent(t_us, "collision", *pair, where=c.lane, value=c.pos, text=c.type)
+                )
         self._collided = now
 
     # -- the set of vehicles ------------------------------------------------------------------------------------
@@ -315,6 +321,8 @@ class Traffic:
                 _each(vehicle.setSpeed, ids, *columns)
             elif kind == "lane":
                 _each(vehicle.changeLane, ids, *columns)
+            elif kind == "ramp":
+                _each(vehicle.slowDown, ids, *columns)
             elif kind == "acceleration":
                 _each(vehicle.setAcceleration, ids, *columns)
             elif kind == "modes":

@@ -1,0 +1,9 @@
+"""Decision problems: one file or folder each.
+
+``base`` says what a task is to the engine; ``driving`` is lane and speed of every CAV on a highway zone.  A task
+reads the traffic state (and the network's) and gives orders; it knows no learning method.
+"""
+
+from cosim.tasks.base import Instant, Task, TaskContext, TaskEvent, tasks
+
+__all__ = ["Instant", "Task", "TaskContext", "TaskEvent", "tasks"]

@@ -1,0 +1,110 @@
+"""What a task is to the engine: a decision problem that watches the road, asks, and orders.
+
+A task is built once a run from its options (its own pydantic model, validated from ``tasks.NAME`` of the
+scenario) and a :class:`TaskContext`.  The engine calls, in this order and at one instant each: ``watch`` at every
+traffic step, then where the task's period is due ``settle``, and for each phase ``observe`` and ``apply``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pydantic import BaseModel
+
+from cosim.lockstep.protocol import Actions, Observations, RoleSpec
+from cosim.registry import Registry
+from cosim.traffic.commands import Commands
+from cosim.traffic.nets import Net
+from cosim.traffic.state import TrafficState, VehicleType
+
+if TYPE_CHECKING:
+    from cosim.traffic.sumo import TrafficEvent
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """What a task is built from beside its own options.
+
+    ``network`` is the network layer of the run (None: the scenario has none).
+    """
+
+    scenario: str
+    seed: int
+    period_us: int
+    step_us: int
+    net: Net
+    types: tuple[VehicleType, ...]
+    type_modes: Mapping[str, tuple[int, int]]
+    routes: Sequence[str] = ()
+    """Names of the routes that the scenario's demand uses."""
+    network: Any = None
+
+
+@dataclass(slots=True)
+class Instant:
+    """One instant of the run as tasks see it, and where they put their orders.
+
+    ``measured`` is False during the warm-up: nothing then counts in metrics.  ``events`` are those of the traffic
+    step that led here (empty at instants between two traffic steps).
+    """
+
+    t_us: int
+    traffic: TrafficState
+    network: Any
+    events: Sequence[TrafficEvent]
+    commands: Commands
+    measured: bool
+    records: list[TaskEvent] = field(default_factory=list)
+    """Task events of this instant, for the recorder."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """Something worth a row in ``events/`` that a task decided or saw (migration, contract, masked action …)."""
+
+    t_us: int
+    kind: str
+    id: str
+    other: str = ""
+    station: str = ""
+    value: float = float("nan")
+    text: str = ""
+
+
+class Task(Protocol):
+    """A decision problem."""
+
+    name: ClassVar[str]
+    Options: ClassVar[type[BaseModel]]
+    roles: Mapping[str, RoleSpec]
+    phases: Sequence[str]
+    """Roles in the order in which they decide at one instant."""
+    step_columns: Sequence[str]
+    """Names of the values that the task adds to each row of ``steps/``."""
+    metric_names: ClassVar[Sequence[str]]
+
+    def __init__(self, options: Any, context: TaskContext) -> None: ...
+
+    def watch(self, now: Instant) -> None:
+        """See the road after a traffic step: statistics and events, no decision."""
+
+    def settle(self, now: Instant) -> None:
+        """Close the decision before: its rewards, who left, who ended."""
+
+    def observe(self, now: Instant, phase: str) -> Observations:
+        """Return the batch of that role, with the rewards that ``settle`` computed."""
+
+    def apply(self, now: Instant, phase: str, actions: Actions) -> Actions:
+        """Order what was decided; return the actions as executed (masked ones replaced)."""
+
+    def step_values(self) -> Sequence[float]:
+        """Return the values of ``step_columns`` now."""
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return the task's metrics over the measured time, SI; None where nothing was measured."""
+
+
+tasks: Registry[type[Task]] = Registry("cosim.tasks", "task")
+"""Tasks by name: entry points of the group ``cosim.tasks`` and plug-ins."""

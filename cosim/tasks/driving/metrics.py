@@ -1,0 +1,177 @@
+"""The measures of driving, over the zone and at every traffic step (TPE-MARL eqs (38) to (42) and section V-D).
+
+Per-vehicle running values live in slot arrays; one update a step costs a fixed number of array operations.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.tasks.driving.zone import FRONT, NOBODY, Floats, Ints, Zone
+
+CLOSING = 0.1
+"""Least closing speed (m/s) at which a time to collision is counted."""
+
+METRICS = (
+    "avg_velocity",
+    "min_ttc",
+    "min_ttc_capped",
+    "lc_interval",
+    "lc_interval_strict",
+    "mean_jerk",
+    "velocity_variance",
+    "success_rate",
+    "collisions_per_hour",
+    "min_headway",
+)
+
+
+class _Mean:
+    """A running mean that is None over nothing."""
+
+    __slots__ = ("count", "total")
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.count = 0
+
+    def add(self, total: float, count: int = 1) -> None:
+        self.total += total
+        self.count += count
+
+    def value(self) -> float | None:
+        return self.total / self.count if self.count else None
+
+
+class Statistics:
+    """Running statistics of one run.
+
+    ``dt`` is the traffic step (s), ``ttc_cap`` the cap of ``min_ttc_capped`` (s).
+    """
+
+    def __init__(self, dt: float, ttc_cap: float) -> None:
+        self._dt = dt
+        self._cap = ttc_cap
+        self._velocity_cav, self._velocity_all = _Mean(), _Mean()
+        self._ttc, self._ttc_capped, self._headway = _Mean(), _Mean(), _Mean()
+        self._jerk, self._variance, self._strict = _Mean(), _Mean(), _Mean()
+        self.vehicle_seconds = 0.0
+        self.seconds = 0.0
+        self.changes = 0
+        self.left = self.left_well = self.collided = self.removed = 0
+        self._grow(64)
+
+    def _grow(self, slots: int) -> None:
+        """Make room for that many slots; ``steps`` counts a vehicle's steps in the zone."""
+        old = getattr(self, "_table", None)
+        self._table = np.zeros((7, slots))
+        if old is not None:
+            self._table[:, : old.shape[1]] = old
+        self._steps, self._mean, self._m2, self._v, self._a, self._changed_at, self._lane = self._table
+
+    def update(
+        self, zone: Zone, slots: NDArray[np.int32], lengths: Floats, t: float, slot_count: int, measured: bool
+    ) -> None:
+        """Take in one traffic step.  ``slots`` (N,) of the zone's vehicles, ``lengths`` (N,) m, ``t`` s."""
+        if slot_count > self._table.shape[1]:
+            self._grow(2 * slot_count)
+        v = zone.speed
+        if measured:
+            self.seconds += self._dt
+        if not len(v):
+            return
+        steps = self._steps[slots] + 1
+        delta = v - self._mean[slots]
+        mean = self._mean[slots] + delta / steps
+        a = (v - self._v[slots]) / self._dt
+        changed = (steps > 1) & (self._lane[slots] != zone.lane)
+        if measured:
+            self._measure(zone, slots, lengths, steps, a)
+        if changed.any():
+            self._lane_changes(slots[changed], t, measured)
+        self._m2[slots] += delta * (v - mean)
+        self._steps[slots], self._mean[slots] = steps, mean
+        self._v[slots], self._a[slots], self._lane[slots] = v, a, zone.lane
+
+    def _measure(
+        self, zone: Zone, slots: NDArray[np.int32], lengths: Floats, steps: Floats, a: Floats
+    ) -> None:
+        v, n = zone.speed, len(zone)
+        self.vehicle_seconds += n * self._dt
+        self._velocity_all.add(float(v.sum()) / n)  # Eq. (38)
+        cavs = int(zone.cav.sum())
+        if cavs:
+            self._velocity_cav.add(float((v * zone.cav).sum()) / cavs)
+        third = steps > 2
+        if third.any():
+            jerk = np.abs(a - self._a[slots])[third]  # Eq. (40)
+            self._jerk.add(float(jerk.sum()) / self._dt, int(third.sum()))
+        lead = zone.near[FRONT]
+        has = np.flatnonzero(lead != NOBODY)
+        if has.size:
+            lead = lead[has]
+            gap = zone.s[lead] - lengths[lead] - zone.s[has]
+            self._headway.add(float(gap.min()))
+            closing = v[has] - v[lead]
+            near = closing >= CLOSING
+            if near.any():
+                ttc = float((gap[near] / closing[near]).min())  # Eq. (39)
+                self._ttc.add(ttc)
+                self._ttc_capped.add(min(ttc, self._cap))
+
+    def _lane_changes(self, slots: NDArray[np.int32], t: float, measured: bool) -> None:
+        before = self._changed_at[slots]
+        if measured:
+            self.changes += len(slots)
+            again = before > 0
+            if again.any():
+                self._strict.add(float((t - before[again]).sum()), int(again.sum()))
+        self._changed_at[slots] = t
+
+    def last_lane(self, slots: NDArray[np.int32]) -> Floats:
+        """Return the lanes in which these vehicles were last seen in the zone."""
+        return np.asarray(self._lane[slots])
+
+    def forget(self, slots: Ints | NDArray[np.int32]) -> None:
+        """Clear the slots of vehicles that entered the zone."""
+        self._table[:, slots] = 0.0
+
+    def leave(self, slots: NDArray[np.int32], well: NDArray[np.bool_], measured: bool) -> None:
+        """Vehicles left the zone over its end; ``well``: from a target lane."""
+        if measured:
+            self.left += len(slots)
+            self.left_well += int(well.sum())
+            self._close(slots)
+
+    def end_early(self, slots: NDArray[np.int32], measured: bool, *, collided: bool) -> None:
+        """Vehicles collided or were removed."""
+        if measured:
+            if collided:
+                self.collided += len(slots)
+            else:
+                self.removed += len(slots)
+            self._close(slots)
+
+    def _close(self, slots: NDArray[np.int32]) -> None:
+        steps = self._steps[slots]
+        whole = steps > 1
+        self._variance.add(float((self._m2[slots][whole] / steps[whole]).sum()), int(whole.sum()))  # Eq. (41)
+
+    def values(self) -> dict[str, float | None]:
+        """Return the metrics in SI units; None where nothing was measured."""
+        ended = self.left + self.collided + self.removed
+        cav = self._velocity_cav.value()
+        return {
+            # All vehicles where there never was a CAV: the all-human case.
+            "avg_velocity": self._velocity_all.value() if cav is None else cav,
+            "min_ttc": self._ttc.value(),
+            "min_ttc_capped": self._ttc_capped.value(),
+            "lc_interval": self.vehicle_seconds / self.changes if self.changes else None,
+            "lc_interval_strict": self._strict.value(),
+            "mean_jerk": self._jerk.value(),
+            "velocity_variance": self._variance.value(),
+            "success_rate": self.left_well / ended if ended else None,  # Eq. (42)
+            "collisions_per_hour": self.collided * 3600.0 / self.seconds if self.seconds else None,
+            "min_headway": self._headway.value(),
+        }

@@ -1,0 +1,100 @@
+"""What a CAV sees: 38 numbers and a mask of nine actions (tpe_marl.md, section 2).
+
+Action a = 0..8 means acceleration (a mod 3 - 1) x 2 m/s^2 and lateral a div 3 - 1 (-1 right, 0 keep, +1 left).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.tasks.driving.zone import (
+    FRONT,
+    LEFT_FRONT,
+    LEFT_REAR,
+    NOBODY,
+    RIGHT_FRONT,
+    RIGHT_REAR,
+    Floats,
+    Zone,
+)
+
+OBS_DIM = 38
+FEATURES = 8
+ACTIONS = 9
+KEEP = 4
+"""Keep speed, keep lane."""
+
+ROAD_LENGTH = 250.0
+SPEED_SCALE = 25.0
+HEADWAY_SCALE = 50.0
+NO_HEADWAY = 1000.0
+SHORTEST_HEADWAY = 5.0
+SIGHT = 100.0
+
+OBS_NAMES = (
+    "s", "lane", "speed", "type", "target", "h_left", "h_front", "h_right",
+    *(
+        f"{where}_{what}"
+        for where in ("left_front", "left_rear", "front", "rear", "right_front", "right_rear")
+        for what in ("ds", "dlane", "dspeed", "type", "target")
+    ),
+)  # fmt: skip
+
+
+def features(zone: Zone) -> NDArray[np.float32]:
+    """Return entries 0 to 7 of the observation for all vehicles of the zone, (N, 8)."""
+    n = len(zone)
+    out = np.empty((n, FEATURES), dtype=np.float32)
+    out[:, 0] = zone.s / ROAD_LENGTH
+    out[:, 1] = zone.lane
+    out[:, 2] = zone.speed / SPEED_SCALE
+    out[:, 3] = zone.cav
+    out[:, 4] = zone.target
+    ahead = zone.near[[LEFT_FRONT, FRONT, RIGHT_FRONT]]
+    headway = np.where(ahead == NOBODY, NO_HEADWAY, zone.s[ahead] - zone.s)
+    out[:, 5:8] = (HEADWAY_SCALE / np.maximum(headway, SHORTEST_HEADWAY)).T
+    return out
+
+
+def observe(zone: Zone, all_features: NDArray[np.float32], who: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Return the observations (n, 38) of zone rows *who*: own features, then six neighbours within 100 m."""
+    n = len(who)
+    out = np.zeros((n, OBS_DIM), dtype=np.float32)
+    out[:, :FEATURES] = all_features[who]
+    near = zone.near[:, who].T  # (n, 6)
+    ds = zone.s[who, None] - zone.s[near]
+    seen = (near != NOBODY) & (np.abs(ds) <= SIGHT)
+    block = np.empty((n, 6, 5))
+    block[:, :, 0] = ds / ROAD_LENGTH
+    block[:, :, 1] = zone.lane[who, None] - zone.lane[near]
+    block[:, :, 2] = (zone.speed[who, None] - zone.speed[near]) / SPEED_SCALE
+    block[:, :, 3] = zone.cav[near]
+    block[:, :, 4] = zone.target[near]
+    block *= seen[:, :, None]
+    out[:, FEATURES:] = block.reshape(n, 30)
+    return out
+
+
+def action_mask(zone: Zone, who: NDArray[np.intp], lanes: int, distance: float | None) -> NDArray[np.bool_]:
+    """Return which of the nine actions zone rows *who* may take, (n, 9).
+
+    A lane that does not exist is always forbidden; with *distance* (m) so is a side on which a vehicle is that
+    close, front to front.
+    """
+    lane = zone.lane[who]
+    right, left = lane > 0, lane < lanes - 1
+    if distance is not None:
+        gap = np.abs(zone.s[zone.near[:, who]] - zone.s[who])
+        close = (zone.near[:, who] != NOBODY) & (gap <= distance)
+        left &= ~(close[LEFT_FRONT] | close[LEFT_REAR])
+        right &= ~(close[RIGHT_FRONT] | close[RIGHT_REAR])
+    mask = np.ones((len(who), ACTIONS), dtype=np.bool_)
+    mask[:, 0:3] = right[:, None]
+    mask[:, 6:9] = left[:, None]
+    return mask
+
+
+def decode(values: NDArray[np.int64], accel_step: float) -> tuple[Floats, NDArray[np.int64]]:
+    """Return acceleration (m/s^2) and lateral movement (+1 left) of discrete actions (n,)."""
+    return (values % 3 - 1) * accel_step, values // 3 - 1

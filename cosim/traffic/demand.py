@@ -1,0 +1,261 @@
+"""Who drives in, when, as what and where to: drawn by key, so that it does not depend on what the traffic does.
+
+Reads the scenario's ``inflow`` and ``vehicles``; gives :class:`Departure` objects in time order.  Vehicle number
+k of an inflow is drawn from (seed, inflow name, k) alone: another CAV share keeps every arrival time, route,
+lane and speed factor, and only turns some HDVs into CAVs.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from cosim.clock import US
+from cosim.errors import ScenarioError, nearest
+from cosim.randomness import philox, stream_key, uniforms
+from cosim.traffic.nets import Net, load_geometry
+from cosim.traffic.routes import group_route, known_routes
+from cosim.traffic.state import entity_key
+
+if TYPE_CHECKING:
+    from cosim.scenario import InflowConfig, TrafficConfig, VehicleGroupConfig, VehicleTypeConfig
+
+NEVER = 2**62
+_BLOCK = 256
+_SPEED_FACTORS = (0.2, 2.0)
+"""Bounds of a speed factor, SUMO's own (``normc(mean, dev, 0.2, 2)``)."""
+
+
+@dataclass(slots=True)
+class Departure:
+    """One vehicle to come.  ``lane``, ``position`` and ``speed`` are SUMO's depart attributes, as text."""
+
+    t_us: int
+    id: str
+    type: str
+    route: str
+    edge: str
+    lane: str
+    position: str
+    speed: str
+    speed_factor: float
+    reported: bool = False
+    """Whether its waiting for a free place at the entry has been reported."""
+
+
+Draw = Callable[[str, NDArray[np.uint64]], tuple[NDArray[np.float64], ...]]
+
+
+def _draws(seed: int, name: str) -> Draw:
+    """Return a function (purpose, vehicle numbers) -> four arrays of uniforms."""
+    entity = np.uint64(entity_key(name))
+
+    def draw(purpose: str, k: NDArray[np.uint64]) -> tuple[NDArray[np.float64], ...]:
+        return tuple(uniforms(w) for w in philox(k, entity, stream_key(seed, f"demand/{purpose}", 0)))
+
+    return draw
+
+
+def _speed_factors(u: NDArray[np.float64], mean: float, dev: float) -> NDArray[np.float64]:
+    factors: NDArray[np.float64] = (
+        np.clip(mean + dev * ndtri(u), *_SPEED_FACTORS) if dev else np.full(len(u), mean)
+    )
+    return factors
+
+
+# -- inflows --------------------------------------------------------------------------------------------------
+
+
+def _numbers() -> Iterator[NDArray[np.uint64]]:
+    start = 0
+    while True:
+        yield np.arange(start, start + _BLOCK, dtype=np.uint64)
+        start += _BLOCK
+
+
+def _times_poisson(rate: float, begin: float, draw: Draw) -> Iterator[float]:
+    t = begin
+    for k in _numbers():
+        for gap in (-np.log(draw("arrival", k)[0]) / rate).tolist():
+            t += gap
+            yield t
+
+
+def _times_bernoulli(rate: float, begin: float, step: float, draw: Draw) -> Iterator[float]:
+    """Each traffic step brings a vehicle with probability rate x step, at most one."""
+    t = round(begin / step)
+    log_miss = np.log1p(-rate * step)
+    for k in _numbers():
+        for gap in (1 + np.floor(np.log(draw("arrival", k)[0]) / log_miss)).astype(int).tolist():
+            t += gap
+            yield t * step
+
+
+def _times_equal(rates: Sequence[float], begin: float) -> Iterator[tuple[float, int]]:
+    """Each class (type, route) is equally spaced on its own, all beginning 1 s after ``begin``, as SUMO does."""
+    heap = [(begin + 1.0, c, 0) for c, rate in enumerate(rates) if rate > 0]
+    while heap:
+        t, c, i = heapq.heappop(heap)
+        yield t, c
+        heapq.heappush(heap, (begin + 1.0 + (i + 1) / rates[c], c, i + 1))
+
+
+def _inflow(index: int, traffic: TrafficConfig, net: Net, seed: int) -> Iterator[Departure]:
+    config = traffic.inflow[index]
+    at = f"traffic.inflow.{index}" if len(traffic.inflow) > 1 else "traffic.inflow"
+    geometry = load_geometry(net)
+    edge = config.edge or (net.entries[0] if net.entries else "")
+    if edge not in geometry.edges:
+        raise ScenarioError(
+            f"net '{net.name}' has no edge '{edge}'{nearest(edge, geometry.edges)}", key=f"{at}.edge"
+        )
+    lanes = len(geometry.edges[edge].lanes)
+    if isinstance(config.depart_lane, int) and not 0 <= config.depart_lane < lanes:
+        raise ScenarioError(f"edge '{edge}' has lanes 0 to {lanes - 1}", key=f"{at}.depart_lane")
+    known = known_routes(traffic, net)
+    for route in config.routes:
+        if route not in known:
+            raise ScenarioError(
+                f"there is no route '{route}'{nearest(route, known)}; routes: {', '.join(known) or 'none'}",
+                key=f"{at}.routes.{route}",
+            )
+        if known[route][0] != edge:
+            raise ScenarioError(
+                f"route '{route}' begins at '{known[route][0]}', not at '{edge}'", key=f"{at}.routes.{route}"
+            )
+    if not config.routes:
+        raise ScenarioError(
+            f"say which routes the vehicles take: {', '.join(known) or 'none'}", key=f"{at}.routes"
+        )
+    rate = config.rate * (lanes if config.per == "lane" else 1)
+    return _inflow_departures(config, traffic, edge, lanes, rate, seed, at)
+
+
+def _inflow_departures(
+    config: InflowConfig, traffic: TrafficConfig, edge: str, lanes: int, rate: float, seed: int, at: str
+) -> Iterator[Departure]:
+    if rate <= 0:
+        return
+    names = list(config.routes)
+    cumulative = np.cumsum([config.routes[r] for r in names])
+    draw = _draws(seed, config.name)
+    step = traffic.step_us / US
+    begin = config.begin
+    classes: list[tuple[str, str]] = []
+    times: Iterator[float | tuple[float, int]]
+    if config.arrivals == "equal":
+        shares = ((config.hdv_type, 1 - config.cav_share), (config.cav_type, config.cav_share))
+        classes = [(t, r) for t, _ in shares for r in names]
+        times = _times_equal([rate * share * config.routes[r] for _, share in shares for r in names], begin)
+    elif config.arrivals == "bernoulli":
+        if rate * step >= 1:
+            raise ScenarioError(
+                f"bernoulli arrivals need rate x step below 1, got {rate * step:g}", key=f"{at}.rate"
+            )
+        times = _times_bernoulli(rate, begin, step, draw)
+    else:
+        times = _times_poisson(rate, begin, draw)
+    speed = "max" if config.depart_speed == "max" else repr(float(config.depart_speed))
+    position = "base" if config.depart_pos == "base" else repr(float(config.depart_pos))
+    end = NEVER / US if config.end is None else config.end
+    for k in _numbers():
+        _, u_type, u_route, u_lane = draw("arrival", k)
+        u_speed = draw("speed", k)[0]
+        is_cav = u_type < config.cav_share
+        routes = np.minimum(np.searchsorted(cumulative, u_route, side="right"), len(names) - 1)
+        lane = (u_lane * lanes).astype(int)
+        factors = {
+            t: _speed_factors(u_speed, traffic.types[t].speed_factor, traffic.types[t].speed_dev)
+            for t in (config.hdv_type, config.cav_type)
+        }
+        for i in range(_BLOCK):
+            moment = next(times, None)
+            if moment is None:
+                return
+            kind = config.cav_type if is_cav[i] else config.hdv_type
+            route = names[routes[i]]
+            if isinstance(moment, tuple):
+                moment, c = moment
+                kind, route = classes[c]
+            if moment >= end:
+                return
+            yield Departure(
+                t_us=int(moment * US),
+                id=f"{config.name}.{int(k[i]):06d}",
+                type=kind,
+                route=route,
+                edge=edge,
+                lane=str(lane[i] if config.depart_lane == "random" else config.depart_lane),
+                position=position,
+                speed=speed,
+                speed_factor=float(factors[kind][i]),
+            )
+
+
+# -- groups ---------------------------------------------------------------------------------------------------
+
+
+def _group(
+    group: VehicleGroupConfig, route: Sequence[str], kind: VehicleTypeConfig, seed: int
+) -> list[Departure]:
+    """The vehicles of one explicit group: t = group draw + each one's own draw, never before 0."""
+    k = np.arange(group.count, dtype=np.uint64)
+    draw = _draws(seed, group.name)
+    u_each = draw("depart", k)[0]
+    u_group = draw("depart_group", k[:1])[0]
+    depart = group.depart
+    if depart.at is not None:
+        times = list(depart.at)
+    else:
+        start = depart.group.at(float(u_group[0]), float(ndtri(u_group[0])))
+        times = [
+            start + depart.each.at(u, z) for u, z in zip(u_each.tolist(), ndtri(u_each).tolist(), strict=True)
+        ]
+    factors = _speed_factors(draw("speed", k)[0], kind.speed_factor, kind.speed_dev)
+    return [
+        Departure(
+            t_us=max(0, int(times[i] * US)),
+            id=f"{group.name}.{i:06d}",
+            type=group.type,
+            route=f"group:{group.name}",
+            edge=route[0],
+            lane="best" if group.depart_lane == "random" else str(group.depart_lane),
+            position="base" if group.depart_pos == "base" else repr(float(group.depart_pos)),
+            speed="max" if group.depart_speed == "max" else repr(float(group.depart_speed)),
+            speed_factor=float(factors[i]),
+        )
+        for i in range(group.count)
+    ]
+
+
+class Demand:
+    """All departures of a run in time order; ``next_us`` is when the next one is due (NEVER: none)."""
+
+    def __init__(self, config: TrafficConfig, net: Net, seed: int) -> None:
+        streams: list[Iterator[Departure]] = [
+            _inflow(i, config, net, seed) for i in range(len(config.inflow))
+        ]
+        for group in config.vehicles:
+            departures = _group(group, group_route(group, config, net), config.types[group.type], seed)
+            streams.append(iter(sorted(departures, key=lambda d: (d.t_us, d.id))))
+        self._merged = heapq.merge(*streams, key=lambda d: (d.t_us, d.id))
+        self._next = next(self._merged, None)
+
+    @property
+    def next_us(self) -> int:
+        """Time of the next departure, microseconds."""
+        return NEVER if self._next is None else self._next.t_us
+
+    def until(self, t_us: int) -> list[Departure]:
+        """Take every departure due by ``t_us``."""
+        due = []
+        while self._next is not None and self._next.t_us <= t_us:
+            due.append(self._next)
+            self._next = next(self._merged, None)
+        return due
