@@ -10,7 +10,7 @@ replay, `compare` hashes a run and finds the first row in which two differ.  The
 from __future__ import annotations
 
 from cosim.recording.compare import compare_runs, digest
-from cosim.recording.manifest import describe_environment, sha256_file
+from cosim.recording.manifest import describe_environment, hash_files, sha256_file
 from cosim.recording.reader import RecordedActions, Run, load_run, read_actions
 from cosim.recording.table import Coded, Table
 from cosim.recording.tables import STANDARD
@@ -26,6 +26,7 @@ __all__ = [
     "compare_runs",
     "describe_environment",
     "digest",
+    "hash_files",
     "load_run",
     "read_actions",
     "sha256_file",

@@ -18,14 +18,18 @@ class RunLog(logging.Handler):
     ``now_us()`` gives the simulated time.  Lines are flushed one by one, so the log is whole after a kill.
     """
 
+    _former_level = logging.NOTSET
+    """The logger's level before the first of the logs now open."""
+
     def __init__(self, file: IO[str], now_us: Callable[[], int]) -> None:
         super().__init__(logging.INFO)
         self._file = file
         self._now_us = now_us
         logger = logging.getLogger(LOGGER)
-        self._former_level = logger.level
-        if logger.getEffectiveLevel() > logging.INFO:
-            logger.setLevel(logging.INFO)
+        if not _others(logger):
+            RunLog._former_level = logger.level
+            if logger.getEffectiveLevel() > logging.INFO:
+                logger.setLevel(logging.INFO)
         logger.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -50,5 +54,10 @@ class RunLog(logging.Handler):
         logger = logging.getLogger(LOGGER)
         if self in logger.handlers:
             logger.removeHandler(self)
-            logger.setLevel(self._former_level)
+            if not _others(logger):
+                logger.setLevel(RunLog._former_level)
         super().close()
+
+
+def _others(logger: logging.Logger) -> bool:
+    return any(isinstance(handler, RunLog) for handler in logger.handlers)

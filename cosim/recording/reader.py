@@ -120,6 +120,18 @@ class Tables(Mapping[str, "pl.DataFrame"]):
             self._frames[name] = read_frame(parts_of(self._dir / name), self._schemas.get(name, {}))
         return self._frames[name]
 
+    def scan(self, name: str) -> pl.LazyFrame:
+        """Return a table as a lazy frame, for one too large to hold whole.  KeyError if there is none."""
+        import polars as pl
+
+        parts = parts_of(self._dir / name)
+        if not parts:
+            return self[name].lazy()
+        return pl.scan_parquet(parts, glob=False, hive_partitioning=False)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
@@ -180,12 +192,12 @@ def _actions(parts: Sequence[Path], until_us: int | None) -> Iterator[RecordedAc
 
 def table_folders(folder: Path) -> list[str]:
     """Return the names of the tables that have parts, sorted."""
-    return sorted(path.parent.name for path in folder.glob("*/part-*.parquet") if path.parent.is_dir())
+    return sorted({path.parent.name for path in folder.glob("*/part-[0-9]*.parquet")})
 
 
 def parts_of(table: Path) -> list[Path]:
     """Return the whole parts of a table in order."""
-    return sorted(table.glob("part-*.parquet"), key=part_index)
+    return sorted(table.glob("part-[0-9]*.parquet"), key=part_index)
 
 
 def part_index(part: Path) -> int:

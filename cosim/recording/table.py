@@ -116,6 +116,8 @@ class _Text:
             self.rows += self._names(values.names)[values.codes].tolist()
         elif isinstance(values, np.ndarray):
             self.rows += values.tolist()
+        elif isinstance(values, str):  # a StrEnum, numpy's str
+            self.rows += [str(values)] * count
         else:
             raise ValueError(f"{values!r} is not text")
         if len(self.rows) != place.stop:
@@ -168,6 +170,8 @@ class _Lists:
 
         dtype = pl.List(pl.Float64)
         out = pl.Series(name, [], dtype=dtype)
+        if not self.pieces:
+            return out
         ends = [start for start, _ in self.pieces[1:]] + [rows]
         run: list[NDArray[np.float64]] = []  # neighbours of one width become one series
         for (start, piece), end in zip(self.pieces, ends, strict=True):

@@ -111,6 +111,12 @@ class RunWriter:
         _log.info("resumed at %g s", to_s(writer.resumed_us))
         return writer
 
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def table(self, name: str, schema: Schema | None = None) -> Table:
         """Return the table *name*, made on first use; *schema* defaults to the standard one of that name.
 
@@ -228,7 +234,7 @@ class RunWriter:
 
 
 def _parquet(table: Table) -> memoryview:
-    """Return the buffered rows as Parquet bytes: equal rows give equal bytes (no wall times, groups by count)."""
+    """Return the buffered rows as Parquet bytes: equal rows give equal bytes (no wall times in them)."""
     buffer = io.BytesIO()
     frame = table.frame()
     frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP)
