@@ -44,9 +44,11 @@ class _Numbers:
     def put(self, values: Any, place: slice, count: int) -> None:
         # The usual cases come first and cost a fraction of a microsecond: this runs for each column and step.
         if type(values) is not np.ndarray:
-            if type(values) not in self._scalars:
+            if values is None and self.nullable:
+                values = np.nan
+            elif type(values) not in self._scalars:
                 values = self._array(values)
-                if not values.ndim:
+                if not values.ndim:  # numpy's own scalars
                     self._check_fits(values)
                     values = values[()]
             if type(values) is not np.ndarray:
@@ -64,7 +66,7 @@ class _Numbers:
         self.buffer = grown
 
     def _array(self, values: Any) -> NDArray[Any]:
-        if values is None and not self.nullable:
+        if values is None:
             raise ValueError(f"a value is missing, and a column of {self.dtype} has no nulls")
         array = np.asarray(values)
         if array.dtype.kind == "O" and self.nullable:

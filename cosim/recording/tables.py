@@ -66,6 +66,7 @@ EVENTS: dict[str, str] = {
     "kind": TEXT,  # departure, arrival, collision, handover, migration, contract ...
     "id": TEXT,  # whom it happened to
     "other": TEXT,  # the second party
+    "place": TEXT,  # edge or lane on which it happened
     "station": TEXT,
     "value": FLOAT,
     "text": TEXT,
