@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosim.recording.table import Coded, Table
-from cosim.recording.tables import STANDARD, checked_schema, polars_schema
+from cosim.recording.tables import checked_schema, polars_schema
 
 MIXED = {"t_us": "Int64", "id": "String", "n": "Int32", "x": "Float64", "ok": "Boolean", "v": "List(Float64)"}
 
@@ -44,13 +44,14 @@ def test_a_frame_holds_what_was_appended_row_by_row(batches):
 
 
 def test_scalars_fill_all_rows_and_columns_left_out_are_null():
-    table = Table("events", STANDARD["events"])
+    schema = {"t_us": "Int64", "kind": "String", "id": "String", "value": "Float64", "v": "List(Float64)"}
+    table = Table("events", schema)
     table.append(t_us=7, kind="departure", id=("a", "b"))
-    table.append(t_us=8, kind="handover", id="a", station="rsu1", value=np.float32(0.5))
+    table.append(t_us=8, kind="handover", id="a", value=np.float32(0.5), v=2)
     assert table.frame().rows() == [
-        (7, "departure", "a", None, None, None, None),
-        (7, "departure", "b", None, None, None, None),
-        (8, "handover", "a", None, "rsu1", 0.5, None),
+        (7, "departure", "a", None, None),
+        (7, "departure", "b", None, None),
+        (8, "handover", "a", 0.5, [2.0]),
     ]
 
 
