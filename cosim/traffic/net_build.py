@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from cosim.errors import ScenarioError, TrafficError, nearest
+from cosim.errors import ScenarioError, nearest
 from cosim.resources import locate
+from cosim.traffic.backend import sumo_binary, sumo_home
 from cosim.traffic.nets import FOLDER, NET_YAML, file_stem, list_nets, read_spec
 from cosim.traffic.schematic import write_plain_xml
 
@@ -27,28 +28,6 @@ _BUILDING_TYPES = """<polygonTypes>
     <polygonType id="building" name="building" color="190,182,168" layer="-1"/>
 </polygonTypes>
 """
-
-
-def sumo_home() -> Path:
-    """Return the folder of the SUMO that was installed with cosim (the eclipse-sumo wheel)."""
-    import sumo
-
-    return Path(sumo.SUMO_HOME)
-
-
-def sumo_binary(name: str) -> str:
-    """Return the path of a SUMO program such as ``netconvert`` or ``sumo-gui``.
-
-    Raises:
-        TrafficError: the wheel has no such program.
-    """
-    for candidate in (name, f"{name}.exe"):
-        path = sumo_home() / "bin" / candidate
-        if path.is_file():
-            return str(path)
-    raise TrafficError(
-        f"SUMO's program '{name}' is missing from {sumo_home() / 'bin'}: reinstall eclipse-sumo"
-    )
 
 
 def run_tool(tool: str, arguments: list[str], folder: Path) -> str:
@@ -198,7 +177,7 @@ def gui_settings_text() -> str:
         '        <background backgroundColor="236,240,232" showGrid="0"/>\n'
         '        <vehicles vehicleMode="0" vehicleQuality="2" vehicle_minSize="2"/>\n'
         '        <pois poi_minSize="2" poi_exaggeration="1" poi_constantSize="1" poiName_show="1"\n'
-        '              poiName_size="40" poiName_color="150,20,10" poiName_constantSize="1"/>\n'
+        '              poiName_size="40" poiName_color="20,20,20" poiName_constantSize="1"/>\n'
         "    </scheme>\n"
         '    <delay value="100"/>\n'
         "</viewsettings>\n"
