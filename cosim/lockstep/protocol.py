@@ -157,12 +157,17 @@ class AgentHost(Protocol):
 def check_actions(actions: Actions, spec: ActionSpec, rows: int, who: str) -> Actions:
     """Return *actions* in the spec's dtype, or raise AgentError saying what is wrong with them.
 
-    Checked: the shape, no NaN or infinity, whole choices within range.  A masked but well-formed choice passes
-    here: the task executes it as its no-op and counts it.
+    Checked: the shape, no NaN or infinity, whole choices within range, a row of each note per action.  A
+    masked but well-formed choice passes here: the task executes it as its no-op and counts it.
     """
     from cosim.errors import AgentError
 
-    values = np.asarray(actions.values)
+    if not isinstance(actions, Actions):
+        raise AgentError(f"{who}: answered {type(actions).__name__}, expected cosim.lockstep.Actions")
+    try:
+        values = np.asarray(actions.values)
+    except ValueError as error:
+        raise AgentError(f"{who}: answered values that are no array: {error}") from error
     if values.shape != spec.shape(rows):
         raise AgentError(f"{who}: answered an array of shape {values.shape}, expected {spec.shape(rows)}")
     if values.dtype.kind not in "iuf":
@@ -180,4 +185,9 @@ def check_actions(actions: Actions, spec: ActionSpec, rows: int, who: str) -> Ac
         part = values[:, -spec.k :]
         if rows and ((part < spec.low).any() or (part > spec.high).any()):
             raise AgentError(f"{who}: answered a value outside {list(spec.low)}..{list(spec.high)}")
+    for name, note in actions.notes.items():
+        if np.shape(note)[:1] != (rows,):
+            raise AgentError(
+                f"{who}: note '{name}' has shape {np.shape(note)}, expected a row for each of {rows}"
+            )
     return Actions(values.astype(spec.dtype, copy=False), actions.notes)
