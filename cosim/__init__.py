@@ -1,1 +1,51 @@
-"""."""
+"""A testbed in which real SUMO traffic, a radio and edge network, and learning agents advance in lockstep.
+
+The rooms: ``scenario`` (files, units, messages), ``traffic`` (SUMO, demand, nets), ``network`` (radio, wired links,
+edge servers), ``tasks`` (decision problems), ``lockstep`` (agents and their processes), ``recording`` (run
+directories), ``engine`` (the loop), ``assembly`` and ``runner`` (a scenario from beginning to end), ``envs``
+(PettingZoo and Gymnasium), ``experiments`` (batch, train, reproduce), ``plots``, ``report``, ``testing``, ``cli``.
+
+What most users need is here::
+
+    import cosim
+    result = cosim.run("highway_350vph")
+    frames = cosim.load_run(result.dir)
+    env = cosim.parallel_env("highway_350vph")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cosim.recording import load_run as load_run
+    from cosim.runner import RunOptions as RunOptions
+    from cosim.runner import RunResult as RunResult
+    from cosim.runner import replay as replay
+    from cosim.runner import resume as resume
+    from cosim.runner import run as run
+    from cosim.scenario import load_scenario as load_scenario
+
+__version__ = "0.1.0"
+
+# Imported when first used: `cosim --help` should not wait for polars and pydantic.
+_WHERE = {
+    "load_run": "cosim.recording",
+    "load_scenario": "cosim.scenario",
+    "parallel_env": "cosim.envs",
+    "replay": "cosim.runner",
+    "resume": "cosim.runner",
+    "run": "cosim.runner",
+    "RunOptions": "cosim.runner",
+    "RunResult": "cosim.runner",
+}
+
+__all__ = [*_WHERE, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        from importlib import import_module
+
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'cosim' has no attribute '{name}'")

@@ -141,6 +141,7 @@ class Engine:
         self, scheduled: Scheduled, now: Instant, *, whole: bool, last: bool
     ) -> Generator[Question, Actions, None]:
         task = scheduled.task
+        now.commands.source = scheduled.name
         if whole:
             task.watch(now)
         if not scheduled.rate.due(now.t_us):

@@ -102,6 +102,9 @@ class Task(Protocol):
     def step_values(self) -> Sequence[float]:
         """Return the values of ``step_columns`` now."""
 
+    def totals(self) -> dict[str, float | int | None]:
+        """Return counts and sums over the whole run for the summary (decisions, reward, masked actions …)."""
+
     def metrics(self) -> dict[str, float | None]:
         """Return the task's metrics over the measured time, SI; None where nothing was measured."""
 

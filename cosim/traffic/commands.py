@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from cosim.traffic.state import TrafficState
 
 Rows = NDArray[np.intp]
-Order = tuple[str, list[str], tuple[Any, ...]]
-"""Kind, vehicle ids, and columns of values (each a list as long as the ids)."""
+Order = tuple[str, list[str], tuple[Any, ...], str]
+"""Kind, vehicle ids, columns of values (each a list as long as the ids), and who ordered it."""
 
 
 class Commands:
-    """The orders of one instant, on the vehicles of one state."""
+    """The orders of one instant, on the vehicles of one state; ``source`` names who is ordering."""
 
-    __slots__ = ("orders", "state")
+    __slots__ = ("orders", "source", "state")
 
-    def __init__(self, state: TrafficState) -> None:
+    def __init__(self, state: TrafficState, source: str = "") -> None:
         self.state = state
+        self.source = source
         self.orders: list[Order] = []
 
     def __len__(self) -> int:
@@ -35,7 +36,7 @@ class Commands:
         index = rows.tolist()
         if index:
             ids = self.state.ids
-            self.orders.append((kind, [ids[i] for i in index], columns))
+            self.orders.append((kind, [ids[i] for i in index], columns, self.source))
 
     def speed(self, rows: Rows, values: NDArray[np.float64]) -> None:
         """Drive at ``values`` (n,) m/s from now on."""

@@ -24,7 +24,7 @@ from cosim.clock import US
 from cosim.errors import TrafficError
 from cosim.traffic import files
 from cosim.traffic.backend import Backend, LibsumoBackend, TraciBackend
-from cosim.traffic.commands import Commands
+from cosim.traffic.commands import Commands, Order
 from cosim.traffic.demand import Demand, Departure
 from cosim.traffic.flow_idm import FlowIdm
 from cosim.traffic.nets import Net
@@ -109,7 +109,7 @@ class Traffic:
         self._flow_idm = FlowIdm.build(config, net, self.types, self.step_us)
         self.state = self._read(0)
 
-    # -- life ---------------------------------------------------------------------------------------------------
+    # -- life --
 
     def __enter__(self) -> Traffic:
         return self
@@ -134,7 +134,7 @@ class Traffic:
         """One more than the largest slot in use so far."""
         return self._slots
 
-    # -- the step -----------------------------------------------------------------------------------------------
+    # -- the step --
 
     def step(self) -> TrafficState:
         """Advance one traffic step and return the road after it; TrafficError if SUMO died."""
@@ -233,7 +233,7 @@ class Traffic:
                 )
         self._collided = now
 
-    # -- the set of vehicles ------------------------------------------------------------------------------------
+    # -- the set of vehicles --
 
     def _enter(self, vehicle: str, type_id: str) -> None:
         key = entity_key(vehicle)
@@ -268,7 +268,7 @@ class Traffic:
         self._type = _frozen(np.array([r[2] for r in rows], dtype=np.int32))
         self._last_lanes = []
 
-    # -- reading ------------------------------------------------------------------------------------------------
+    # -- reading --
 
     def _index_lanes(self) -> None:
         lane = self.api.lane
@@ -312,11 +312,11 @@ class Traffic:
             self.types,
         )
 
-    # -- ordering -----------------------------------------------------------------------------------------------
+    # -- ordering --
 
-    def _carry_out(self, orders: Sequence[tuple[str, list[str], tuple[Any, ...]]]) -> None:
+    def _carry_out(self, orders: Sequence[Order]) -> None:
         vehicle = self.api.vehicle
-        for kind, ids, columns in orders:
+        for kind, ids, columns, _ in orders:
             if kind == "speed":
                 _each(vehicle.setSpeed, ids, *columns)
             elif kind == "lane":

@@ -69,13 +69,15 @@ class DrivingTask:
         self._tie = np.empty(0, dtype=np.int64)
         self._no_orders()
         self._reward = 0.0
-        self._masked = 0
+        self._masked = self._masked_total = 0
         self._decisions = 0
+        self._measured = 0
+        self._measured_reward = 0.0
         self._collided_now = self._completed_now = 0
         self._zone_keys = np.empty(0, dtype=np.uint64)
         self._zone_slots = np.empty(0, dtype=np.int32)
 
-    # -- set-up -------------------------------------------------------------------------------------------------
+    # -- set-up --
 
     def _read_net(self) -> None:
         context, options = self._context, self.options
@@ -122,7 +124,7 @@ class DrivingTask:
         self._accel = self._lateral = self._distance = np.empty(0)
         self._own = np.empty(0)
 
-    # -- every traffic step -------------------------------------------------------------------------------------
+    # -- every traffic step --
 
     def watch(self, now: Instant) -> None:
         state = now.traffic
@@ -269,7 +271,7 @@ class DrivingTask:
         self._completed_now += int(now_done.sum())
         self._done[slots[now_done]] = True
 
-    # -- decisions ----------------------------------------------------------------------------------------------
+    # -- decisions --
 
     def settle(self, now: Instant) -> None:
         zone, options = self.zone, self.options
@@ -294,6 +296,9 @@ class DrivingTask:
             options.weights, r_a, r_p, flow, self._collided_now, self._completed_now
         )
         self._own, self._here = own, here
+        if now.measured:
+            self._measured += 1
+            self._measured_reward += self._reward
         self._collided_now = self._completed_now = 0
         self._decisions += 1
 
@@ -375,6 +380,7 @@ class DrivingTask:
             ours = np.ones(n, dtype=bool)
             done = np.where(allowed[:, None], values, np.column_stack([values[:, 0], np.zeros(n)]))
         self._masked = int((~allowed).sum())
+        self._masked_total += self._masked
         if n:
             self._order(now, zone.rows[who], ours, accel, lateral)
         lane = zone.lane[who]
@@ -421,10 +427,23 @@ class DrivingTask:
             lane = np.clip(state.lane[rows[change]] + lateral[change], 0, self._lanes - 1)
             commands.lane(rows[change], lane, self._context.step_us / US)
 
-    # -- what is reported ---------------------------------------------------------------------------------------
+    # -- what is reported --
 
     def step_values(self) -> Sequence[float]:
         return (self._reward, float(len(self.zone)), float(self.zone.cav.sum()), float(self._masked))
+
+    def totals(self) -> dict[str, float | int | None]:
+        per_episode = (
+            self._measured_reward / self._measured * self.options.episode if self._measured else None
+        )
+        return {
+            "decisions": self._decisions,
+            "masked_actions": self._masked_total,
+            "return_per_episode": per_episode,
+            "vehicles_left": self.statistics.left,
+            "vehicles_collided": self.statistics.collided,
+            "vehicles_removed": self.statistics.removed,
+        }
 
     def metrics(self) -> dict[str, float | None]:
         return self.statistics.values()

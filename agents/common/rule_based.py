@@ -1,0 +1,96 @@
+"""A sensible driver without learning: accelerate, brake when close, change toward the target lane where there is a gap.
+
+It reads only the observation of the driving task (layout: ``cosim.tasks.driving.observation``) and serves as the
+first decider of the shipped scenarios and as a reference for learnt ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
+from cosim.tasks.driving.observation import (
+    FEATURES,
+    NO_HEADWAY,
+    ROAD_LENGTH,
+    SPEED_SCALE,
+)
+from cosim.tasks.driving.options import LEFT, RIGHT, STRAIGHT
+from cosim.tasks.driving.zone import FRONT, LEFT_FRONT, RIGHT_FRONT
+
+BODY = 5.0
+"""Length taken of other vehicles, m: the observation does not hold it."""
+STANDSTILL_GAP = 3.0
+TIME_GAP = 0.4
+BRAKING = 2.0
+"""What the braking action gives, m/s^2."""
+SIDE_GAP = 3.0
+NO_CHANGE_BEYOND = 240.0
+"""Vehicles on the junction behind the zone cannot be seen, so nobody changes lane just before it (m)."""
+
+_NAMES = {"right": RIGHT, "straight": STRAIGHT, "left": LEFT}
+
+
+class RuleBased:
+    """The rule-based agent; needs no weights."""
+
+    def __init__(self, weights: Path | None = None) -> None:
+        self._lowest = np.array([0, 1, 3])
+        self._highest = np.array([0, 2, 3])
+        self._continuous = False
+
+    def reset(self, info: EpisodeInfo) -> None:
+        self._continuous = info.options.get("actions") == "continuous"
+        for route, lanes in (info.options.get("targets") or {}).items():
+            if route in _NAMES:
+                self._lowest[_NAMES[route]], self._highest[_NAMES[route]] = min(lanes), max(lanes)
+
+    def act(self, observations: Observations) -> Actions:
+        n = observations.active
+        obs = observations.obs[:n].astype(np.float64)
+        s, lane, speed = obs[:, 0] * ROAD_LENGTH, obs[:, 1], obs[:, 2] * SPEED_SCALE
+        target = obs[:, 4].astype(np.int64)
+        accel = _accelerate(obs, speed)
+        side = np.sign(
+            np.maximum(self._lowest[target] - lane, 0) - np.maximum(lane - self._highest[target], 0)
+        )
+        clear = np.where(side > 0, _gap_on(obs, speed, LEFT_FRONT), _gap_on(obs, speed, RIGHT_FRONT))
+        side = np.where(clear & (s < NO_CHANGE_BEYOND), side, 0).astype(np.int64)
+        if self._continuous:
+            return Actions(np.column_stack([accel, side]).astype(np.float64))
+        action = (side + 1) * 3 + accel + 1
+        if observations.mask is not None and n:
+            # A side that the mask forbids is not taken; the acceleration stays.
+            action = np.where(observations.mask[np.arange(n), action], action, accel + 4)
+        return Actions(action)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _neighbour(obs: NDArray[np.float64], which: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return front-to-front distance (m, positive ahead, NO_HEADWAY if unseen) and own speed minus theirs (m/s)."""
+    block = obs[:, FEATURES + 5 * which : FEATURES + 5 * which + 5]
+    seen = (block != 0).any(axis=1)
+    return np.where(seen, -block[:, 0] * ROAD_LENGTH, NO_HEADWAY), block[:, 2] * SPEED_SCALE
+
+
+def _accelerate(obs: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return -1, 0 or +1: brake where the gap is shorter than stopping behind the leader takes, else accelerate."""
+    distance, closing = _neighbour(obs, FRONT)
+    gap = distance - BODY
+    needed = STANDSTILL_GAP + TIME_GAP * speed + np.maximum(closing, 0) ** 2 / (2 * BRAKING)
+    return np.where(gap < needed, -1, np.where(gap < needed + 1.0, 0, 1))
+
+
+def _gap_on(obs: NDArray[np.float64], speed: NDArray[np.float64], front: int) -> NDArray[np.bool_]:
+    """Return whether the lane whose front slot is *front* has room beside the vehicle."""
+    ahead, closing = _neighbour(obs, front)
+    behind, pulling_away = _neighbour(obs, front + 1)
+    ahead_ok = ahead - BODY >= SIDE_GAP + np.maximum(closing, 0) ** 2 / (2 * BRAKING)
+    behind = np.where(behind == NO_HEADWAY, NO_HEADWAY, -behind)
+    behind_ok = behind - BODY >= SIDE_GAP + np.maximum(-pulling_away, 0) ** 2 / (2 * BRAKING)
+    return ahead_ok & behind_ok

@@ -1,0 +1,189 @@
+"""From a scenario to the parts of a run: net, tasks, traffic, network, and the engine that steps them.
+
+:func:`plan` resolves and checks everything that needs no simulation (this is what ``cosim validate`` runs);
+:func:`assemble` starts SUMO and gives an engine.  Errors name file, line and key of the scenario.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosim.clock import Rate
+from cosim.engine import Engine, Recorder, Scheduled
+from cosim.errors import ScenarioError
+from cosim.lockstep.protocol import EpisodeInfo
+from cosim.lockstep.registry import AgentSpec, check_spec
+from cosim.scenario import Scenario
+from cosim.tasks import TaskContext, tasks
+from cosim.traffic import files
+from cosim.traffic.demand import Demand
+from cosim.traffic.nets import Net, find_net
+from cosim.traffic.routes import used_routes
+from cosim.traffic.sumo import Traffic
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked scenario with its net found and its tasks built, ready to be simulated once."""
+
+    scenario: Scenario
+    net: Net
+    tasks: tuple[Scheduled, ...]
+    infos: dict[str, EpisodeInfo]
+
+
+def agents_of(scenario: Scenario, given: Sequence[AgentSpec] = ()) -> dict[str, AgentSpec]:
+    """Return who serves each task: the scenario's agents, overridden by those *given* on the command line.
+
+    ScenarioError for a task that does not exist, or an agent without task where there are several.
+    """
+    found = {
+        name: AgentSpec(task=name, name=task.agent, weights=task.weights)
+        for name, task in scenario.tasks.items()
+    }
+    for spec in given:
+        if spec.task is None and len(found) != 1:
+            raise ScenarioError(
+                f"--agent {spec.label}: say which task, TASK={spec.label}; tasks: {', '.join(found) or 'none'}"
+            )
+        task = spec.task or next(iter(found))
+        if task not in found:
+            raise ScenarioError(
+                f"--agent {task}=…: the scenario has no such task; tasks: {', '.join(found) or 'none'}"
+            )
+        found[task] = AgentSpec(task, spec.name, spec.weights, spec.command)
+    return found
+
+
+def plan(scenario: Scenario) -> Plan:
+    """Check *scenario* as far as that needs no simulation; ScenarioError with place and key if it does not fit."""
+    try:
+        return _plan(scenario)
+    except ScenarioError as error:
+        raise scenario.locate_error(error) from None
+
+
+def check_agents(scenario: Scenario) -> None:
+    """Raise ScenarioError, with its place, if an agent that the scenario names does not exist."""
+    for name, spec in agents_of(scenario).items():
+        try:
+            check_spec(spec)
+        except ScenarioError as error:
+            raise scenario.error(
+                f"tasks.{name}.{'weights' if 'weights' in str(error) else 'agent'}", str(error)
+            ) from None
+
+
+def _plan(scenario: Scenario) -> Plan:
+    traffic = scenario.traffic
+    try:
+        net = find_net(traffic.net, traffic.variant)
+    except ScenarioError as error:
+        raise scenario.error(
+            "traffic.variant" if "variant" in str(error) else "traffic.net", str(error)
+        ) from None
+    Demand(traffic, net, scenario.seed)
+    types = files.vehicle_types(traffic)
+    scheduled, infos = [], {}
+    for name, config in scenario.tasks.items():
+        if name not in tasks:
+            try:
+                tasks.get(name)
+            except ScenarioError as error:
+                raise scenario.error(f"tasks.{name}", str(error)) from None
+        kind = tasks.get(name)
+        options = scenario.parse(f"tasks.{name}", kind.Options)
+        context = TaskContext(
+            scenario=scenario.name,
+            seed=scenario.seed,
+            period_us=config.every_us,
+            step_us=scenario.step_us,
+            net=net,
+            types=types,
+            type_modes=files.modes(traffic),
+            routes=used_routes(traffic),
+        )
+        task = kind(options, context)
+        scheduled.append(Scheduled(name, task, Rate(scenario.step_us, config.every_us)))
+        infos[name] = EpisodeInfo(
+            scenario=scenario.name,
+            task=name,
+            seed=scenario.seed,
+            episode=0,
+            period_us=config.every_us,
+            roles=task.roles,
+            options=options.model_dump(mode="json"),
+        )
+    return Plan(scenario, net, tuple(scheduled), infos)
+
+
+@dataclass
+class Assembly:
+    """A run ready to go: close it when done."""
+
+    plan: Plan
+    traffic: Traffic
+    engine: Engine
+    network: Any = None
+
+    def close(self) -> None:
+        """End SUMO; never raises."""
+        self.traffic.close()
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return all tasks' metrics; a name that two tasks share is written ``task.name``."""
+        per_task = {s.name: s.task.metrics() for s in self.plan.tasks}
+        names = [m for values in per_task.values() for m in values]
+        return {
+            f"{task}.{m}" if names.count(m) > 1 else m: v
+            for task, values in per_task.items()
+            for m, v in values.items()
+        }
+
+
+def assemble(
+    scenario: Scenario | Plan,
+    *,
+    backend: str | None = None,
+    gui: Sequence[str] | None = None,
+    work: Path | None = None,
+    recorder: Recorder | None = None,
+    endless: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Assembly:
+    """Start SUMO for *scenario* and return the run's parts.
+
+    Args:
+        scenario: a scenario, or a plan that has not been simulated yet.
+        backend: libsumo or traci; None takes the scenario's.
+        gui: options of sumo-gui; None for no window.
+        work: folder for SUMO's own outputs and log.
+        recorder: told of every instant.
+        endless: go on after the scenario's duration (environments).
+        progress: called with the instant (microseconds) after each traffic step.
+
+    Raises:
+        ScenarioError: the scenario does not fit together.
+        TrafficError: SUMO did not start, or this process already runs a libsumo simulation.
+    """
+    ready = scenario if isinstance(scenario, Plan) else plan(scenario)
+    whole = ready.scenario
+    traffic = Traffic(whole.traffic, ready.net, whole.seed, backend=backend, gui=gui, work=work)
+    engine = Engine(
+        traffic,
+        ready.tasks,
+        warmup_us=whole.warmup_us,
+        duration_us=None if endless else whole.duration_us,
+        recorder=recorder,
+        progress=progress,
+    )
+    return Assembly(ready, traffic, engine)
+
+
+def reseeded(scenario: Scenario, seed: int) -> Scenario:
+    """Return *scenario* with another seed."""
+    return copy.copy(scenario).model_copy(update={"seed": seed})

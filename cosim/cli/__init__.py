@@ -1,0 +1,50 @@
+"""The command line: one module a command, each importing what it needs when it runs.
+
+``main`` turns errors meant for the user into one line on standard error and the exit code that belongs to them:
+2 what was asked cannot be done, 3 SUMO died, 4 an agent failed, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cosim.errors import CosimError
+
+app = typer.Typer(
+    name="cosim",
+    help="Real SUMO traffic, a radio and edge network, and learning agents in lockstep, from one scenario file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _mount() -> None:
+    from cosim.cli import doctor, listing, net, run, validate
+
+    app.command("run")(run.run_command)
+    app.command("validate")(validate.validate_command)
+    app.command("list")(listing.list_command)
+    app.command("doctor")(doctor.doctor_command)
+    app.add_typer(net.app, name="net")
+
+
+_mount()
+
+
+def main() -> None:
+    """Entry point of the console script ``cosim``."""
+    try:
+        app(standalone_mode=True)
+    except CosimError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) went away; there is nobody left to tell.
+        sys.stderr.close()
+        sys.exit(1)

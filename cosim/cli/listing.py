@@ -1,0 +1,78 @@
+"""``cosim list``: the names that scenarios and the command line may use."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    scenarios = "scenarios"
+    nets = "nets"
+    tasks = "tasks"
+    agents = "agents"
+    channels = "channels"
+    metrics = "metrics"
+    papers = "papers"
+
+
+def list_command(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    plugin: Annotated[
+        list[str] | None, typer.Option(metavar="MODULE", help="Module that registers more names.")
+    ] = None,
+) -> None:
+    """List scenarios, nets, tasks, agents, channels, metrics or papers."""
+    from rich.console import Console
+
+    from cosim.registry import load_plugins
+
+    load_plugins(plugin or ())
+    console = Console(highlight=False)
+    rows = _rows(kind)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        console.print(f"{name:{width}}  {text}".rstrip(), soft_wrap=True, markup=False)
+
+
+def _rows(kind: Kind) -> list[tuple[str, str]]:
+    if kind is Kind.scenarios:
+        from cosim.scenario import list_scenarios
+
+        return list_scenarios()
+    if kind is Kind.nets:
+        from cosim.traffic.nets import find_net, list_nets
+
+        found = [find_net(name) for name in list_nets()]
+        return [
+            (n.name, n.description + (f" Variants: {', '.join(n.variants)}." if n.variants else ""))
+            for n in found
+        ]
+    if kind is Kind.tasks:
+        from cosim.tasks import tasks
+
+        return [(name, _first_line(tasks.get(name))) for name in tasks.names()]
+    if kind is Kind.agents:
+        from cosim.lockstep.registry import AGENTS
+
+        return [(name, AGENTS.origin(name)) for name in AGENTS.names()]
+    if kind is Kind.metrics:
+        from cosim.tasks import tasks
+
+        return [(metric, name) for name in tasks.names() for metric in tasks.get(name).metric_names]
+    if kind is Kind.channels:
+        from cosim.network import list_models
+
+        return list_models()
+    from cosim.registry import Registry
+
+    papers: Registry[object] = Registry("cosim.papers", "paper")
+    return [(name, papers.origin(name)) for name in papers.names()]
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0] if thing.__doc__ else ""

@@ -1,0 +1,79 @@
+"""Answering a run's questions from what was recorded: replay without agents, and the first part of a resumed run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cosim.errors import RecordingError
+from cosim.lockstep.protocol import Actions, ActionSpec, AgentHost, EpisodeInfo, Observations
+from cosim.recording import RecordedActions, load_run, read_actions
+
+
+class Ended(Exception):
+    """The record ends here: the recorded run was interrupted at this instant."""
+
+
+class Recorded:
+    """The recorded answers of a run, of all tasks, handed out in the order in which they were given."""
+
+    def __init__(self, folder: str | Path, until_us: int | None = None) -> None:
+        self.folder = Path(folder)
+        self.complete = load_run(folder).status == "completed"
+        self._answers = iter(read_actions(folder, until_us))
+        self._next: RecordedActions | None = next(self._answers, None)
+
+    def take(self, task: str, asked: Observations) -> RecordedActions:
+        """Return the recorded answer to this question; RecordingError if another question was asked then."""
+        answer = self._next
+        if answer is None:
+            if self.complete:
+                raise RecordingError(
+                    f"{self.folder}: task '{task}' asks at {asked.t_us / 1e6:g} s, but nothing more is recorded"
+                )
+            raise Ended
+        ids = asked.ids[: asked.active]
+        if (answer.t_us, answer.task, answer.role, answer.ids) != (asked.t_us, task, asked.role, ids):
+            raise RecordingError(
+                f"{self.folder}: the simulation does not repeat the recorded run at {asked.t_us / 1e6:g} s"
+                f" (task '{task}'): was the net, SUMO or cosim changed since?"
+            )
+        self._next = next(self._answers, None)
+        return answer
+
+
+class RecordedHost:
+    """A host that answers as recorded, up to ``until_us``, and lets ``live`` go on from there.
+
+    The live agent is asked all along, so that it remembers what it would have seen.
+    """
+
+    def __init__(
+        self, task: str, recorded: Recorded, live: AgentHost | None = None, until_us: int | None = None
+    ) -> None:
+        self.name = "recorded" if live is None else live.name
+        self._task = task
+        self._recorded = recorded
+        self._live = live
+        self._until_us = until_us
+        self._specs: dict[str, ActionSpec] = {}
+
+    def reset(self, info: EpisodeInfo) -> None:
+        self._specs = {name: role.action for name, role in info.roles.items()}
+        if self._live is not None:
+            self._live.reset(info)
+
+    def act(self, observations: Observations) -> Actions:
+        answered = self._live.act(observations) if self._live is not None else None
+        if self._until_us is not None and observations.t_us > self._until_us and answered is not None:
+            return answered
+        spec, rows = self._specs[observations.role], observations.active
+        if not rows:
+            return Actions(np.empty(spec.shape(0), dtype=spec.dtype))
+        values = self._recorded.take(self._task, observations).values
+        return Actions(values.reshape(spec.shape(rows)).astype(spec.dtype))
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.close()

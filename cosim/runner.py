@@ -1,0 +1,270 @@
+"""Running a scenario from beginning to end: agents started, the engine driven, everything recorded, all of it closed.
+
+:func:`run` is ``cosim run``.  A run ends completed, interrupted (Ctrl-C) or failed (SUMO or an agent), and in each
+case what was recorded can be read.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cosim.assembly import Assembly, agents_of, assemble, plan, reseeded
+from cosim.errors import CosimError, RecordingError
+from cosim.lockstep.inline import InlineHost
+from cosim.lockstep.process import ProcessHost
+from cosim.lockstep.protocol import AgentHost
+from cosim.lockstep.registry import AgentSpec, create_agent, find_weights, parse_agent_option
+from cosim.recorder import RunRecorder
+from cosim.recording import RunWriter, hash_files, load_run
+from cosim.registry import load_plugins
+from cosim.recorded import Ended, Recorded, RecordedHost
+from cosim.scenario import Scenario, load_scenario, scenario_from_resolved
+
+_log = logging.getLogger("cosim.run")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run ended with; ``metrics`` in SI units, ``tasks`` what each task says of itself."""
+
+    dir: Path
+    status: str
+    metrics: dict[str, float | None]
+    tasks: dict[str, Any]
+    error: CosimError | None = None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run, beside what to run.  ``gui`` holds sumo-gui's options (None: no window)."""
+
+    agents: Sequence[AgentSpec | str] = ()
+    inline: bool = False
+    backend: str | None = None
+    gui: Any = None
+    out: str | Path | None = None
+    plugins: Sequence[str] = ()
+    progress: Callable[[int, int], None] | None = None
+    """Called with (instant, end), microseconds."""
+    command: Sequence[str] = field(default_factory=tuple)
+    """The command line, for the manifest."""
+
+
+def run(
+    scenario: Scenario | str | Path,
+    options: RunOptions | None = None,
+    *,
+    seed: int | None = None,
+    overrides: Sequence[str] = (),
+) -> RunResult:
+    """Run *scenario* into a new run directory.
+
+    A run that SUMO or an agent ended, or that was interrupted, is a result too: its ``status`` and ``error``
+    say so.
+
+    Raises:
+        ScenarioError: the scenario or an agent cannot be used; nothing was written.
+        RecordingError: the run directory cannot be made.
+    """
+    options = options or RunOptions()
+    load_plugins(options.plugins)
+    whole = scenario if isinstance(scenario, Scenario) else load_scenario(scenario, overrides)
+    if seed is not None:
+        whole = reseeded(whole, seed)
+    specs = agents_of(whole, [parse_agent_option(a) if isinstance(a, str) else a for a in options.agents])
+    ready = plan(whole)
+    hosts = _hosts(specs, whole, options)
+    with _closing(hosts):
+        writer = RunWriter.create(
+            options.out,
+            name=whole.name,
+            seed=whole.seed,
+            manifest={
+                "command": list(options.command),
+                "scenario": whole.resolved(),
+                "agents": {t: s.label for t, s in specs.items()},
+                "hashes": _hashes(specs, ready.net.net_file),
+            },
+        )
+        return _drive(
+            whole, writer, hosts, options, agents={t: s.label for t, s in specs.items()}, ready=ready
+        )
+
+
+def replay(folder: str | Path, options: RunOptions | None = None) -> RunResult:
+    """Run a recorded run again from its recorded actions, without its agents, into a new directory.
+
+    The new run's tables equal the old one's byte for byte.  RecordingError if the simulation does not repeat
+    what was recorded (another version of SUMO, an edited net).
+    """
+    options = options or RunOptions()
+    load_plugins(options.plugins)
+    old = load_run(folder)
+    scenario = scenario_from_resolved(old.scenario, f"{folder}/manifest.json")
+    recorded = Recorded(folder)
+    hosts: dict[str, AgentHost] = {name: RecordedHost(name, recorded) for name in scenario.tasks}
+    agents = dict(old.manifest.get("agents", {}))
+    writer = RunWriter.create(
+        options.out,
+        name=scenario.name,
+        seed=scenario.seed,
+        manifest={
+            "command": list(options.command),
+            "scenario": scenario.resolved(),
+            "agents": agents,
+            "replay_of": str(Path(folder).resolve()),
+            "hashes": old.manifest.get("hashes", {}),
+        },
+    )
+    return _drive(scenario, writer, hosts, options, agents=agents)
+
+
+def resume(folder: str | Path, options: RunOptions | None = None) -> RunResult:
+    """Go on with a run that was killed, interrupted or failed, in its own directory.
+
+    The simulation is run again up to the last complete part with the recorded actions (agents are asked too, so
+    that their memory is what it was, but their answers are not used), and from there as usual.
+    """
+    options = options or RunOptions()
+    load_plugins(options.plugins)
+    old = load_run(folder)
+    scenario = scenario_from_resolved(old.scenario, f"{folder}/manifest.json")
+    given = options.agents or [
+        f"{task}={name}"
+        for task, name in old.manifest.get("agents", {}).items()
+        if str(name).startswith("cmd:")
+    ]
+    specs = agents_of(scenario, [parse_agent_option(a) if isinstance(a, str) else a for a in given])
+    live = _hosts(specs, scenario, options)
+    with _closing(live):
+        writer = RunWriter.resume(folder)
+        hosts: dict[str, AgentHost] = dict(live)
+        if writer.resumed_us:
+            recorded = Recorded(folder, writer.resumed_us)
+            hosts = {name: RecordedHost(name, recorded, live[name], writer.resumed_us) for name in live}
+        return _drive(scenario, writer, hosts, options, agents={t: s.label for t, s in specs.items()})
+
+
+def _drive(
+    scenario: Scenario,
+    writer: RunWriter,
+    hosts: Mapping[str, AgentHost],
+    options: RunOptions,
+    *,
+    agents: Mapping[str, str],
+    ready: Any = None,
+) -> RunResult:
+    assembly: Assembly | None = None
+    status, error = "failed", None
+    recorder = None
+    try:
+        ready = ready or plan(scenario)
+        recorder = RunRecorder(writer, scenario.record, ready.tasks)
+        end = scenario.warmup_us + scenario.duration_us
+        progress = options.progress
+        assembly = assemble(
+            ready,
+            backend=options.backend,
+            gui=options.gui,
+            work=writer.dir / "sumo",
+            recorder=recorder,
+            progress=None if progress is None else (lambda t_us: progress(t_us, end)),
+        )
+        with _terminable():
+            for name, info in ready.infos.items():
+                hosts[name].reset(info)
+            assembly.engine.run(hosts)
+        status = "completed"
+    except (KeyboardInterrupt, Ended):
+        status = "interrupted"
+        _log.warning("interrupted")
+    except CosimError as why:
+        error = why
+        _log.error("%s", why)
+    finally:
+        with _uninterrupted():
+            for host in hosts.values():
+                host.close()
+            metrics = assembly.metrics() if assembly else {}
+            tasks = _task_summaries(assembly, agents)
+            if assembly:
+                assembly.close()
+            try:
+                writer.finish(status, metrics, tasks, None if error is None else str(error))  # type: ignore[arg-type]
+            except RecordingError as why:
+                error = error or why
+                status = "failed"
+    return RunResult(writer.dir, status, metrics, tasks, error)
+
+
+def _task_summaries(assembly: Assembly | None, agents: Mapping[str, str]) -> dict[str, Any]:
+    if assembly is None:
+        return {name: {"agent": agent} for name, agent in agents.items()}
+    return {s.name: {"agent": agents.get(s.name, ""), **s.task.totals()} for s in assembly.plan.tasks}
+
+
+def _hosts(specs: Mapping[str, AgentSpec], scenario: Scenario, options: RunOptions) -> dict[str, AgentHost]:
+    hosts: dict[str, AgentHost] = {}
+    try:
+        for task, spec in specs.items():
+            if options.inline and spec.name is not None:
+                hosts[task] = InlineHost(create_agent(spec.name, spec.weights), spec.name, task)
+            else:
+                deadline = scenario.tasks[task].deadline
+                hosts[task] = ProcessHost(spec, task, plugins=options.plugins, deadline_s=deadline)
+    except BaseException:
+        for host in hosts.values():
+            host.close()
+        raise
+    return hosts
+
+
+def _hashes(specs: Mapping[str, AgentSpec], net_file: Path) -> dict[str, str]:
+    weights = [find_weights(s.weights, s.label) for s in specs.values() if s.weights]
+    return hash_files([net_file, *weights])
+
+
+@contextmanager
+def _closing(hosts: Mapping[str, AgentHost]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for host in hosts.values():
+            host.close()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C, so that a batch system's stop ends a run tidily."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back while a run's last rows are written; it takes well under a second."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
