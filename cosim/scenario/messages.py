@@ -192,7 +192,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "tuple_type": _LIST,
     "set_type": _LIST,
     "too_short": lambda e: (
-        f"must not be empty"
+        "must not be empty"
         if e["ctx"]["min_length"] == 1
         else f"needs at least {e['ctx']['min_length']} entries"
     ),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PlainValidator, field_validator, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, field_validator, model_validator
 
 from cosim.clock import to_us
 from cosim.errors import nearest
@@ -52,6 +52,10 @@ def _route(value: Any) -> str | tuple[str, ...]:
     raise ValueError(f"must be the name of a route or a list of edges, not {shown(value)}")
 
 
+def _plain_route(value: str | tuple[str, ...]) -> str | list[str]:
+    return value if isinstance(value, str) else list(value)
+
+
 def _name(value: str) -> str:
     if not _NAME.fullmatch(value):
         raise ValueError(f"{value!r} must start with a letter and hold letters, digits, '_' and '-' only")
@@ -59,12 +63,12 @@ def _name(value: str) -> str:
 
 
 DepartLane = Annotated[str | int, PlainValidator(_depart_lane)]
-"""``random`` (a keyed draw among the edge's lanes), ``best`` (SUMO chooses) or a lane index, 0 = rightmost."""
+"""``random`` (drawn by key among all lanes), ``best`` (SUMO chooses) or an index, 0 = rightmost."""
 DepartSpeed = Annotated[str | float, PlainValidator(_depart_speed)]
 """``max`` or m/s."""
 DepartPos = Annotated[str | float, PlainValidator(_depart_pos)]
 """``base`` (the vehicle just inside its edge) or m from the edge's start."""
-RouteRef = Annotated[str | tuple[str, ...], PlainValidator(_route)]
+RouteRef = Annotated[str | tuple[str, ...], PlainValidator(_route), PlainSerializer(_plain_route)]
 """A route's name or its edges."""
 
 

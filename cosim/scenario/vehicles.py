@@ -30,7 +30,6 @@ SUMO_MODELS = {
     "smart_sk": "SmartSK",
     "acc": "ACC",
     "cacc": "CACC",
-    "cc": "CC",
     "flow_idm": "IDM",
 }
 """Car-following models by cosim's name: SUMO's name for ``carFollowModel``."""
