@@ -103,9 +103,20 @@ def _one_branch_each(findings: Sequence[_Finding]) -> list[_Finding]:
         if max(len(f.path) for f in best) > len(at) or len(branches) == 1:
             kept += best
         else:
-            sentences = dict.fromkeys(f.message for fs in branches.values() for f in fs)
-            kept.append(_Finding("union", at, ", or ".join(sentences), None))
+            sentences = list(dict.fromkeys(f.message for fs in branches.values() for f in fs))
+            kept.append(_Finding("union", at, _joined(sentences), None))
     return kept
+
+
+def _joined(sentences: Sequence[str]) -> str:
+    """Join the branches' sentences: ``must be a, b or c, not x`` where all have that form."""
+    if len(sentences) == 1:
+        return sentences[0]
+    parts = [s.removeprefix("must be ").rpartition(", not ") for s in sentences]
+    if all(s.startswith("must be ") for s in sentences) and len({p[2] for p in parts}) == 1 and parts[0][1]:
+        *first, last = [p[0] for p in parts]
+        return f"must be {', '.join(first)} or {last}, not {parts[0][2]}"
+    return ", or ".join(sentences)
 
 
 def _unknown_key(key: str, known: Sequence[str]) -> str:

@@ -80,7 +80,7 @@ class VehicleTypeConfig(Section):
     speed_mode: Annotated[Whole, Field(ge=0, le=127)] = 31
     lane_change_mode: Annotated[Whole, Field(ge=0, le=4095)] = 1621
     color: Annotated[str, Field(pattern=_COLOR)] | None = None
-    params: dict[str, str | float | bool] = Field(default_factory=dict)
+    params: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     @property
     def sumo_model(self) -> str:

@@ -196,6 +196,11 @@ MALFORMED = {
         _with(_INFLOW, "types: {hdv: {params: {minGap: 3}}}"),
         "bad.yaml:4: traffic.types.hdv.params.minGap: is set by cosim; use min_gap",
     ),
+    "a list for an attribute": (
+        _with(_INFLOW, "types: {hdv: {params: {guiShape: [1]}}}"),
+        "bad.yaml:4: traffic.types.hdv.params.guiShape: must be text, a whole number, a number or true or"
+        " false, not a list",
+    ),
     "two departures for three": (
         _with(_INFLOW, "vehicles: {name: a, route: x, count: 3, depart: [1, 2]}"),
         "bad.yaml:4: traffic.vehicles.depart: lists 2 times for 3 vehicles (count)",
@@ -343,7 +348,8 @@ _SECTIONS = {
     "shape: {kind: disc, radios: 3}": "5: network.shape.radios: unknown key (did you mean 'radius'?)",
     "plain: {kind: disc, radius: 3 s}": "5: network.plain.radius: '3 s' is a time, not a length",
     "plain: {size: [1, x]}": "5: network.plain.size.1: must be a whole number, not 'x'",
-    "number: x": "5: network.number: must be a whole number, not 'x', or must be a list, not 'x'",
+    "plain: 5": "5: network.plain: must be a mapping of keys, not 5",
+    "number: x": "5: network.number: must be a whole number or a list, not 'x'",
     "inner:\n    a:\n      - kind: disc\n        radius: 1 s": "8: network.inner.a.0.radius: '1 s' is a time",
     "inner:\n    a:\n      - kind: disc": "7: network.inner.a.0.radius: is missing",
     "inner: {a: {kind: disc}}": "5: network.inner.a: must be a list, not a mapping",
