@@ -45,6 +45,7 @@ _OSM_OPTIONS: dict[str, Any] = {
     "output.street-names": True,
 }
 _GRAPHML_OPTIONS: dict[str, Any] = {
+    "junctions.join": True,  # the nodes of one large crossing become one junction
     "remove-edges.isolated": True,
     "tls.join": True,
     "output.street-names": True,

@@ -8,6 +8,7 @@ crossings and writes nodes and edges in degrees, for netconvert to project, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -161,7 +162,7 @@ def _edges_xml(axes: dict[str, _Axis], stops: _Stops, classes: dict[str, Any], p
             f'numLanes="{kind["lanes"]}" speed="{kind["speed"]}" priority="{kind["priority"]}" '
             f"name={quoteattr(axis.spec['name'])} type={quoteattr(axis.spec['class'])}"
         )
-        for k, ((start, one), (end, other)) in enumerate(zip(stops[key], stops[key][1:], strict=False)):
+        for k, ((start, one), (end, other)) in enumerate(pairwise(stops[key])):
             piece = np.array(substring(axis.line, start, end).coords)
             shape = _degrees(proj, piece)
             for letter, ends, points in (
