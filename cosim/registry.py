@@ -112,10 +112,12 @@ def load_plugins(modules: Iterable[str]) -> None:
     worker process may be handed :func:`plugins` of its parent.  ScenarioError if one cannot be imported.
     """
     for name in modules:
-        if name in _plugins:
+        path = Path(name).resolve() if name.endswith(".py") else None
+        key = str(path or name)
+        if key in _plugins:
             continue
         try:
-            _plugins[name] = _import_file(Path(name)) if name.endswith(".py") else _import_name(name)
+            _plugins[key] = _import_file(path) if path else _import_name(name)
         except ScenarioError:
             raise
         except Exception as error:
@@ -125,7 +127,7 @@ def load_plugins(modules: Iterable[str]) -> None:
 
 def plugins() -> tuple[str, ...]:
     """The plugins loaded so far, in order, files as absolute paths: what a worker process needs to load."""
-    return tuple(str(Path(name).resolve()) if name.endswith(".py") else name for name in _plugins)
+    return tuple(_plugins)
 
 
 def _import_name(name: str) -> ModuleType:
@@ -141,11 +143,11 @@ def _import_file(path: Path) -> ModuleType:
         raise ScenarioError(f"--plugin {path}: no such file")
     name = path.stem
     loaded = sys.modules.get(name)
-    if loaded is not None and Path(getattr(loaded, "__file__", None) or "") == path.resolve():
+    if loaded is not None and Path(getattr(loaded, "__file__", None) or "") == path:
         return loaded
     if loaded is not None:
         raise ScenarioError(f"--plugin {path}: a module named '{name}' is loaded already; rename the file")
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ScenarioError(f"--plugin {path}: not a Python module")
     module = importlib.util.module_from_spec(spec)

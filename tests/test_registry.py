@@ -98,7 +98,7 @@ def test_a_plugin_is_found_in_the_working_folder_and_by_path(
     ("plugin", "message"),
     [
         ("no_such_module_here", "--plugin no_such_module_here: cannot be imported: ModuleNotFoundError"),
-        ("nowhere.py", "--plugin nowhere.py: no such file"),
+        ("nowhere.py", r"--plugin .*nowhere.py: no such file"),
     ],
 )
 def test_a_plugin_that_cannot_be_imported_is_an_error(plugin: str, message: str) -> None:

@@ -133,6 +133,7 @@ class ProcessHost:
                 self._channel.bound(self._grace_s)
                 self._channel.send({"type": "close"})
                 self._listen_out()
+                self._channel.close()  # or a program that half-closed its side would wait for ours
                 grace_s = max(0.0, ends - time.monotonic())
         except (Closed, TimeoutError, WireError):
             grace_s = 0.1
