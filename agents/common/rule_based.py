@@ -27,7 +27,9 @@ STANDSTILL_GAP = 3.0
 TIME_GAP = 0.4
 BRAKING = 2.0
 """What the braking action gives, m/s^2."""
-SIDE_GAP = 3.0
+SIDE_GAP = 1.5
+YIELD_ABOVE = 12.0
+"""Speed (m/s) down to which a vehicle falls back to get a gap on the side."""
 NO_CHANGE_BEYOND = 240.0
 """Vehicles on the junction behind the zone cannot be seen, so nobody changes lane just before it (m)."""
 
@@ -57,7 +59,11 @@ class RuleBased:
         side = np.sign(
             np.maximum(self._lowest[target] - lane, 0) - np.maximum(lane - self._highest[target], 0)
         )
-        clear = np.where(side > 0, _gap_on(obs, speed, LEFT_FRONT), _gap_on(obs, speed, RIGHT_FRONT))
+        left, right = _gap_on(obs, LEFT_FRONT), _gap_on(obs, RIGHT_FRONT)
+        clear = np.where(side > 0, left[0], right[0])
+        # Beside a vehicle of the same speed no gap ever opens: fall back behind it, as it falls back behind others.
+        behind = np.where(side > 0, left[1], right[1]) & (side != 0) & ~clear & (speed > YIELD_ABOVE)
+        accel = np.where(behind, -1, accel)
         side = np.where(clear & (s < NO_CHANGE_BEYOND), side, 0).astype(np.int64)
         if self._continuous:
             return Actions(np.column_stack([accel, side]).astype(np.float64))
@@ -86,11 +92,11 @@ def _accelerate(obs: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray
     return np.where(gap < needed, -1, np.where(gap < needed + 1.0, 0, 1))
 
 
-def _gap_on(obs: NDArray[np.float64], speed: NDArray[np.float64], front: int) -> NDArray[np.bool_]:
-    """Return whether the lane whose front slot is *front* has room beside the vehicle."""
+def _gap_on(obs: NDArray[np.float64], front: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return whether the lane whose front slot is *front* has room beside the vehicle, and if the one ahead is in the way."""
     ahead, closing = _neighbour(obs, front)
     behind, pulling_away = _neighbour(obs, front + 1)
     ahead_ok = ahead - BODY >= SIDE_GAP + np.maximum(closing, 0) ** 2 / (2 * BRAKING)
     behind = np.where(behind == NO_HEADWAY, NO_HEADWAY, -behind)
     behind_ok = behind - BODY >= SIDE_GAP + np.maximum(-pulling_away, 0) ** 2 / (2 * BRAKING)
-    return ahead_ok & behind_ok
+    return ahead_ok & behind_ok, ~ahead_ok

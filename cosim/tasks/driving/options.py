@@ -39,7 +39,7 @@ class DrivingOptions(BaseModel):
         15, ge=0, description="... but only while more CAVs than this are in the zone"
     )
     kappa: Number = Field(1.0, description="scale of the position reward r_p")
-    weights: tuple[Number, Number, Number, Number, Number] = Field(
+    reward_weights: tuple[Number, Number, Number, Number, Number] = Field(
         (10.0, 2.0, 1.0, -50.0, 8.0), description="of r_a, r_p, r_flow, r_safe, r_complete"
     )
     complete_at: Length = Field(

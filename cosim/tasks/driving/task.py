@@ -288,12 +288,12 @@ class DrivingTask:
             r_p = options.kappa * position_reward(
                 zone.s[at], speed, self._lateral[here], self._distance[here]
             )
-            own[here] = options.weights[0] * r_a + options.weights[1] * r_p
+            own[here] = options.reward_weights[0] * r_a + options.reward_weights[1] * r_p
         else:
             r_a = r_p = np.empty(0)
         flow = float(zone.speed.mean()) / options.max_speed if len(zone) else 0.0
         self._reward = environment_reward(
-            options.weights, r_a, r_p, flow, self._collided_now, self._completed_now
+            options.reward_weights, r_a, r_p, flow, self._collided_now, self._completed_now
         )
         self._own, self._here = own, here
         if now.measured:
