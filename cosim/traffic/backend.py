@@ -128,8 +128,8 @@ class LibsumoBackend:
             import libsumo._libsumo as raw
 
             self.api: Any = libsumo
-            self.error = (libsumo.TraCIException,)
-            self.fatal = (libsumo.FatalTraCIError,)
+            self.error: tuple[type[BaseException], ...] = (libsumo.TraCIException,)
+            self.fatal: tuple[type[BaseException], ...] = (libsumo.FatalTraCIError,)
             try:
                 libsumo.start(["sumo", *arguments])
             except Exception as why:
@@ -195,8 +195,8 @@ class TraciBackend:
         import traci
         from sumolib.miscutils import getFreeSocketPort
 
-        self.error = (traci.TraCIException,)
-        self.fatal = (traci.FatalTraCIError, OSError)
+        self.error: tuple[type[BaseException], ...] = (traci.TraCIException,)
+        self.fatal: tuple[type[BaseException], ...] = (traci.FatalTraCIError, OSError)
         binary = sumo_binary("sumo-gui" if gui else "sumo")
         self._log = open(log, "ab") if log else open(os.devnull, "ab")  # noqa: SIM115 - lives as long as SUMO
         self._log_path = log
@@ -239,20 +239,24 @@ class TraciBackend:
         self.api.simulationStep()
         self._news = self.api.simulation.getSubscriptionResults()
 
+    def _list(self, code: int) -> Sequence[Any]:
+        found: Sequence[Any] = self._news.get(code, ())
+        return found
+
     def departed(self) -> Sequence[str]:
-        return self._news.get(_DEPARTED, ())
+        return self._list(_DEPARTED)
 
     def arrived(self) -> Sequence[str]:
-        return self._news.get(_ARRIVED, ())
+        return self._list(_ARRIVED)
 
     def collisions(self) -> Sequence[Any]:
-        return self._news.get(_COLLISIONS, ())
+        return self._list(_COLLISIONS)
 
     def teleports(self) -> Sequence[str]:
-        return self._news.get(_TELEPORTS, ())
+        return self._list(_TELEPORTS)
 
     def teleported(self) -> Sequence[str]:
-        return self._news.get(_TELEPORTED, ())
+        return self._list(_TELEPORTED)
 
     def watch(self, vehicle: str) -> None:
         self._vehicle.subscribe(vehicle, READ_VARS)

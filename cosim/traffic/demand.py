@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ Draw = Callable[[str, NDArray[np.uint64]], tuple[NDArray[np.float64], ...]]
 
 def _draws(seed: int, name: str) -> Draw:
     """Return a function (purpose, vehicle numbers) -> four arrays of uniforms."""
-    entity = np.uint64(entity_key(name))
+    entity = np.array(entity_key(name), dtype=np.uint64)
 
     def draw(purpose: str, k: NDArray[np.uint64]) -> tuple[NDArray[np.float64], ...]:
         return tuple(uniforms(w) for w in philox(k, entity, stream_key(seed, f"demand/{purpose}", 0)))
@@ -175,7 +175,7 @@ def _inflow_departures(
             for t in (config.hdv_type, config.cav_type)
         }
         for i in range(_BLOCK):
-            moment = next(times, None)
+            moment: Any = next(times, None)
             if moment is None:
                 return
             kind = config.cav_type if is_cav[i] else config.hdv_type
@@ -209,14 +209,7 @@ def _group(
     draw = _draws(seed, group.name)
     u_each = draw("depart", k)[0]
     u_group = draw("depart_group", k[:1])[0]
-    depart = group.depart
-    if depart.at is not None:
-        times = list(depart.at)
-    else:
-        start = depart.group.at(float(u_group[0]), float(ndtri(u_group[0])))
-        times = [
-            start + depart.each.at(u, z) for u, z in zip(u_each.tolist(), ndtri(u_each).tolist(), strict=True)
-        ]
+    times = group.departure_times(u_group.tolist(), u_each.tolist())
     factors = _speed_factors(draw("speed", k)[0], kind.speed_factor, kind.speed_dev)
     return [
         Departure(
@@ -225,7 +218,7 @@ def _group(
             type=group.type,
             route=f"group:{group.name}",
             edge=route[0],
-            lane="best" if group.depart_lane == "random" else str(group.depart_lane),
+            lane=str(group.depart_lane),
             position="base" if group.depart_pos == "base" else repr(float(group.depart_pos)),
             speed="max" if group.depart_speed == "max" else repr(float(group.depart_speed)),
             speed_factor=float(factors[i]),

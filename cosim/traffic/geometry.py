@@ -11,13 +11,12 @@ from __future__ import annotations
 import gzip
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyproj
 from numpy.typing import ArrayLike, NDArray
 
 from cosim.errors import ScenarioError
@@ -182,6 +181,8 @@ class NetGeometry:
 
 @lru_cache(maxsize=16)
 def _proj(projection: str) -> Any:
+    import pyproj  # 0.1 s, and most nets are not geo-referenced
+
     return pyproj.Proj(projection)
 
 
@@ -231,17 +232,7 @@ def _read(files: tuple[Path, ...], _stamps: tuple[int, ...]) -> NetGeometry:
                 pois.append(_poi(item, bare, file))
             elif item.tag == "poly":
                 polygons.append(_polygon(item, bare))
-    return NetGeometry(
-        edges,
-        internal,
-        junctions,
-        bare.connections,
-        tuple(pois),
-        tuple(polygons),
-        boundary,
-        offset,
-        projection,
-    )
+    return replace(bare, pois=tuple(pois), polygons=tuple(polygons))
 
 
 def _parse(file: Path) -> ET.Element:

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from cosim.errors import ScenarioError, nearest
-from cosim.resources import locate
+from cosim.errors import ScenarioError
 from cosim.traffic.backend import sumo_binary, sumo_home
-from cosim.traffic.nets import FOLDER, NET_YAML, file_stem, list_nets, read_spec
+from cosim.traffic.nets import file_stem, find_spec, read_spec
 from cosim.traffic.schematic import write_plain_xml
 
 GUI_SETTINGS = "gui.settings.xml"
@@ -68,8 +67,8 @@ def build_net(name_or_folder: str | Path, out: Path | None = None) -> list[Path]
     Raises:
         ScenarioError: no such net, or netconvert refused the source.
     """
-    folder = source_folder(name_or_folder)
-    spec = read_spec(folder / NET_YAML)
+    spec_file = find_spec(name_or_folder)
+    folder, spec = spec_file.parent, read_spec(spec_file)
     target = out or folder
     target.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
@@ -85,7 +84,7 @@ def build_net(name_or_folder: str | Path, out: Path | None = None) -> list[Path]
         written += [net_file, sumocfg]
     if spec["buildings"]:
         buildings = target / BUILDINGS
-        buildings.write_text(_buildings(folder / spec["buildings"], written[0]), encoding="utf-8")
+        buildings.write_text(_buildings(folder / spec["buildings"], net_file), encoding="utf-8")
         written.append(buildings)
     settings = target / GUI_SETTINGS
     settings.write_text(gui_settings_text(), encoding="utf-8")
@@ -94,7 +93,7 @@ def build_net(name_or_folder: str | Path, out: Path | None = None) -> list[Path]
 
 def check_net(name_or_folder: str | Path) -> list[str]:
     """Build a net elsewhere; return the names of files beside its source that differ from that."""
-    folder = source_folder(name_or_folder)
+    folder = find_spec(name_or_folder).parent
     with tempfile.TemporaryDirectory() as scratch:
         built = build_net(folder, Path(scratch))
         return [
@@ -102,19 +101,6 @@ def check_net(name_or_folder: str | Path) -> list[str]:
             for file in built
             if not (folder / file.name).is_file() or (folder / file.name).read_bytes() != file.read_bytes()
         ]
-
-
-def source_folder(name_or_folder: str | Path) -> Path:
-    """Return the folder of a net's ``net.yaml``.
-
-    Raises:
-        ScenarioError: there is none.
-    """
-    spec_file = locate(str(name_or_folder), FOLDER, (f"/{NET_YAML}",))
-    if spec_file is None:
-        hint = nearest(str(name_or_folder), list_nets())
-        raise ScenarioError(f"there is no net '{name_or_folder}'{hint}; nets: {', '.join(list_nets())}")
-    return spec_file.parent
 
 
 def _convert(source: Path, spec: dict[str, Any], variant: str | None) -> str:

@@ -70,10 +70,7 @@ def find_net(name_or_path: str | Path, variant: str | None = None) -> Net:
     name = str(name_or_path)
     if name.endswith(_NET_SUFFIXES):
         return _from_net_file(name, variant)
-    spec_file = locate(name.removesuffix(NET_YAML).rstrip("/") or ".", FOLDER, (f"/{NET_YAML}",))
-    if spec_file is None:
-        known = list_nets()
-        raise ScenarioError(f"there is no net '{name}'{nearest(name, known)}; nets: {', '.join(known)}")
+    spec_file = find_spec(name)
     spec = read_spec(spec_file)
     variants = tuple(spec["variants"])
     if variant is not None and variant not in variants:
@@ -85,6 +82,20 @@ def find_net(name_or_path: str | Path, variant: str | None = None) -> Net:
     if not net.net_file.is_file():
         raise ScenarioError(f"net '{net.name}' is not built: run `cosim net build {name}`")
     return net
+
+
+def find_spec(name_or_folder: str | Path) -> Path:
+    """Return the ``net.yaml`` of a net given by name, by its folder or by that file itself.
+
+    Raises:
+        ScenarioError: there is no such net; names the nearest one.
+    """
+    name = str(name_or_folder)
+    spec_file = locate(name.removesuffix(NET_YAML).rstrip("/") or ".", FOLDER, (f"/{NET_YAML}",))
+    if spec_file is None:
+        known = list_nets()
+        raise ScenarioError(f"there is no net '{name}'{nearest(name, known)}; nets: {', '.join(known)}")
+    return spec_file
 
 
 def list_nets() -> list[str]:

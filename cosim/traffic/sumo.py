@@ -104,7 +104,7 @@ class Traffic:
         self._slots = 0
         self._waiting: dict[str, Departure] = {}
         self._collided: set[_COLLISION_PAIR] = set()
-        self._last_lanes: list[str] = []
+        self._last_lanes: Sequence[str] = []
         self._set_changed()
         self._flow_idm = FlowIdm.build(config, net, self.types, self.step_us)
         self.state = self._read(0)

@@ -97,4 +97,4 @@ def action_mask(zone: Zone, who: NDArray[np.intp], lanes: int, distance: float |
 
 def decode(values: NDArray[np.int64], accel_step: float) -> tuple[Floats, NDArray[np.int64]]:
     """Return acceleration (m/s^2) and lateral movement (+1 left) of discrete actions (n,)."""
-    return (values % 3 - 1) * accel_step, values // 3 - 1
+    return np.asarray((values % 3 - 1) * accel_step, dtype=np.float64), values // 3 - 1

@@ -16,7 +16,7 @@ from cosim.tasks.driving.metrics import METRICS, Statistics
 from cosim.tasks.driving.observation import ACTIONS, KEEP, OBS_DIM, action_mask, decode, features, observe
 from cosim.tasks.driving.options import LEFT, RIGHT, STRAIGHT, DrivingOptions
 from cosim.tasks.driving.reward import action_reward, environment_reward, lane_distance, position_reward
-from cosim.tasks.driving.zone import Zone, neighbours
+from cosim.tasks.driving.zone import Floats, Zone, neighbours
 from cosim.traffic.nets import load_geometry
 from cosim.traffic.state import TrafficState
 
@@ -62,6 +62,11 @@ class DrivingTask:
         self._lengths = np.array([t.length for t in context.types])
         self._cav_modes = np.array([context.type_modes[t.id] for t in context.types])
         self.statistics = Statistics(context.step_us / US, options.ttc_cap)
+        self._target: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
+        self._low: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
+        self._high: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
+        self._done: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self._commanded: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self._slot_rows(64)
         self._edge_index = -2
         self._edges: tuple[str, ...] = ()
@@ -106,13 +111,17 @@ class DrivingTask:
 
     def _slot_rows(self, slots: int) -> None:
         """Make room for that many slots of per-vehicle memory."""
-        old = getattr(self, "_target", None)
-        fresh = [np.zeros(slots, dtype=d) for d in (np.int8, np.int32, np.int32, np.bool_, np.bool_)]
-        if old is not None:
-            kept = (self._target, self._low, self._high, self._done, self._commanded)
-            for new, was in zip(fresh, kept, strict=True):
-                new[: len(was)] = was
-        self._target, self._low, self._high, self._done, self._commanded = fresh
+
+        def grown(old: NDArray[Any]) -> NDArray[Any]:
+            new = np.zeros(slots, dtype=old.dtype)
+            new[: len(old)] = old
+            return new
+
+        self._target = grown(self._target)
+        self._low = grown(self._low)
+        self._high = grown(self._high)
+        self._done = grown(self._done)
+        self._commanded = grown(self._commanded)
         self._row_of_slot = np.full(slots, -1, dtype=np.intp)
 
     def _no_orders(self) -> None:
@@ -121,8 +130,10 @@ class DrivingTask:
         self._acted_ids: tuple[str, ...] = ()
         self._last_obs = np.empty((0, OBS_DIM), dtype=np.float32)
         self._last_mask: NDArray[np.bool_] | None = None
-        self._accel = self._lateral = self._distance = np.empty(0)
-        self._own = np.empty(0)
+        self._accel: Floats = np.empty(0)
+        self._lateral: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._distance: Floats = np.empty(0)
+        self._own: Floats = np.empty(0)
 
     # -- every traffic step --
 
@@ -342,7 +353,7 @@ class DrivingTask:
         truncated = np.full(n + len(gone), self._decisions % options.episode == 0 and self._decisions > 0)
         truncated[n:] = False
         self._who, self._obs, self._ids = who, obs, tuple(ids[:n])
-        shared = {
+        shared: dict[str, NDArray[Any]] = {
             "inflow": self._inflow,
             "zone_ids": self._zone_keys,
             "zone_features": all_features,
@@ -373,7 +384,7 @@ class DrivingTask:
             ours = choice != LEAVE_IT
             done: NDArray[Any] = np.where(ours, executed, LEAVE_IT)
         else:
-            accel = options.accel_step * values[:, 0]
+            accel = np.asarray(options.accel_step * values[:, 0], dtype=np.float64)
             lateral = np.rint(values[:, 1]).astype(np.int64)
             allowed = self._mask[np.arange(n), (lateral + 1) * 3 + 1]
             lateral = np.where(allowed, lateral, 0)
@@ -385,8 +396,7 @@ class DrivingTask:
             self._order(now, zone.rows[who], ours, accel, lateral)
         lane = zone.lane[who]
         slots = self._zone_slots[who]
-        keep = slice(None)
-        self._acted_keys, self._acted_slots = self._zone_keys[who][keep], slots
+        self._acted_keys, self._acted_slots = self._zone_keys[who], slots
         self._acted_ids, self._last_obs = self._ids, self._obs
         self._accel, self._lateral = accel, lateral
         self._distance = lane_distance(lane, self._low[slots], self._high[slots])
@@ -408,9 +418,8 @@ class DrivingTask:
             if release.any():
                 commands.release(rows[release], *options.human_modes)
                 self._commanded[slots[release]] = False
-            rows, slots, accel, lateral, commanded = (
-                a[ours] for a in (rows, slots, accel, lateral, commanded)
-            )
+            rows, slots, commanded = rows[ours], slots[ours], commanded[ours]
+            accel, lateral = accel[ours], lateral[ours]
         if not commanded.all():
             back = ~commanded
             for kind in np.unique(state.type[rows[back]]):
