@@ -66,7 +66,8 @@ def import_(
     geometry = load_geometry(done.net)
     edges = geometry.edges.values()
     km, buildings = sum(edge.length for edge in edges) / 1000, len(geometry.buildings())
-    typer.echo(f"{name}: {len(edges)} edges, {km:.1f} km, {buildings} buildings, in {done.net.folder}")
+    size = f"{len(edges)} edges, {km:.1f} km" + (f", buildings: {buildings}" if buildings else "")
+    typer.echo(f"{name}: {size}, in {done.net.folder}")
     typer.echo(f"projection: {geometry.projection}")
     for label, counts in (("left out", done.left_out), ("filled in by road class", done.filled_in)):
         if counts:
