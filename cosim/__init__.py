@@ -40,7 +40,7 @@ _WHERE = {
     "RunResult": "cosim.runner",
 }
 
-__all__ = [*_WHERE, "__version__"]  # noqa: PLE0604
+__all__ = [*_WHERE, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,10 +21,10 @@ from cosim.lockstep.inline import InlineHost
 from cosim.lockstep.process import ProcessHost
 from cosim.lockstep.protocol import AgentHost
 from cosim.lockstep.registry import AgentSpec, create_agent, find_weights, parse_agent_option
+from cosim.recorded import Ended, Recorded, RecordedHost
 from cosim.recorder import RunRecorder
 from cosim.recording import RunWriter, hash_files, load_run
 from cosim.registry import load_plugins
-from cosim.recorded import Ended, Recorded, RecordedHost
 from cosim.scenario import Scenario, load_scenario, scenario_from_resolved
 
 _log = logging.getLogger("cosim.run")

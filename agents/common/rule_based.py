@@ -93,7 +93,7 @@ def _accelerate(obs: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray
 
 
 def _gap_on(obs: NDArray[np.float64], front: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return whether the lane whose front slot is *front* has room, and whether the vehicle ahead there is in the way."""
+    """Return whether the lane whose front slot is *front* has room, and if the vehicle ahead is in the way."""
     ahead, closing = _neighbour(obs, front)
     behind, pulling_away = _neighbour(obs, front + 1)
     ahead_ok = ahead - BODY >= SIDE_GAP + np.maximum(closing, 0) ** 2 / (2 * BRAKING)

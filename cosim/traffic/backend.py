@@ -73,7 +73,8 @@ def sumo_binary(name: str) -> str:
     raise TrafficError(f"{name} is not at {path}: reinstall the package eclipse-sumo")
 
 
-Values = tuple[NDArray[np.float64], Sequence[str]]
+Values = tuple[NDArray[np.float64], NDArray[np.float64], Sequence[str]]
+"""(4, n) angle, speed, acceleration, lane position; (n, 3) position; n lane ids."""
 
 
 class Backend(Protocol):
@@ -109,7 +110,7 @@ class Backend(Protocol):
         """Stop reading a vehicle that is about to be removed."""
 
     def read(self, ids: Sequence[str]) -> Values:
-        """Values of *ids*: (7, n) array of angle, speed, accel, s, x, y, z, and their lane ids."""
+        """Return the values of *ids* (n > 0)."""
 
     def close(self) -> None:
         """End SUMO; never raises."""
@@ -160,8 +161,7 @@ class LibsumoBackend:
         """Nothing to do: libsumo is asked directly."""
 
     def read(self, ids: Sequence[str]) -> Values:
-        n = len(ids)
-        flat = np.array(
+        values = np.array(
             [
                 *map(self._angle, ids),
                 *map(self._speed, ids),
@@ -169,11 +169,9 @@ class LibsumoBackend:
                 *map(self._lane_position, ids),
             ]
         )
+        n = len(ids)
         xyz = np.fromiter(chain.from_iterable(map(self._position, ids)), np.float64, 3 * n)
-        values = np.empty((7, n))
-        values[:4] = flat.reshape(4, n)
-        values[4:] = xyz.reshape(n, 3).T
-        return values, list(map(self._lane, ids))
+        return values.reshape(4, n), xyz.reshape(n, 3), list(map(self._lane, ids))
 
     def close(self) -> None:
         if _libsumo_owner is not self._owner:
@@ -267,11 +265,9 @@ class TraciBackend:
     def read(self, ids: Sequence[str]) -> Values:
         results = self._vehicle.getAllSubscriptionResults()
         rows = [results[i] for i in ids]
-        values = np.empty((7, len(ids)))
-        for k, code in enumerate(READ_VARS[:4]):
-            values[k] = [row[code] for row in rows]
-        values[4:] = np.array([row[READ_VARS[4]] for row in rows], dtype=np.float64).reshape(-1, 3).T
-        return values, [row[READ_VARS[5]] for row in rows]
+        values = np.array([[row[code] for row in rows] for code in READ_VARS[:4]])
+        xyz = np.array([row[READ_VARS[4]] for row in rows], dtype=np.float64)
+        return values, xyz, [row[READ_VARS[5]] for row in rows]
 
     def close(self) -> None:
         try:

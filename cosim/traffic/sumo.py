@@ -283,30 +283,31 @@ class Traffic:
     def _read(self, t_us: int) -> TrafficState:
         ids = self._tuple
         if ids:
-            values, lanes = self.backend.read(ids)
+            values, xyz, lanes = self.backend.read(ids)
             if lanes != self._last_lanes:
                 table = self._lane_table
-                pairs = np.array([table[name] for name in lanes], dtype=np.int32)
-                pairs.flags.writeable = False
-                self._edge, self._lane = pairs[:, 0], pairs[:, 1]
+                pairs = np.array([table[name] for name in lanes], dtype=np.int32).T
+                self._edge, self._lane = _frozen(pairs[0]), _frozen(pairs[1])
                 self._last_lanes = lanes
             values.flags.writeable = False
+            xyz.flags.writeable = False
         else:
-            values = _NOTHING
+            values, xyz = _NOTHING, _NOWHERE
             self._edge = self._lane = _NO_ROWS
+        angle, speed, accel, s = values
         return TrafficState(
             t_us,
             ids,
             self._key,
             self._slot,
-            values[4:6].T,
-            values[6],
-            values[0],
-            values[1],
-            values[2],
+            xyz[:, :2],
+            xyz[:, 2],
+            angle,
+            speed,
+            accel,
             self._edge,
             self._lane,
-            values[3],
+            s,
             self._type,
             self._edge_tuple,
             self.types,
@@ -350,7 +351,8 @@ class Traffic:
         self._set_changed()
 
 
-_NOTHING: NDArray[np.float64] = np.empty((7, 0))
+_NOTHING: NDArray[np.float64] = np.empty((4, 0))
+_NOWHERE: NDArray[np.float64] = np.empty((0, 3))
 _NO_ROWS: NDArray[np.int32] = np.empty(0, dtype=np.int32)
 
 
