@@ -64,7 +64,7 @@ def connect() -> Channel:
         )
     try:
         channel = Channel(connected(address))
-        channel.send({"type": "hello", "version": VERSION, "token": token, "pid": os.getpid()})
+        channel.send({"type": "hello", "version": VERSION, "token": token})
     except (OSError, ValueError, Closed) as error:
         sys.exit(f"cannot connect to the engine at {address}: {error}")
     if grace := os.environ.pop(LIFELINE, ""):

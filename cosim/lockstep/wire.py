@@ -238,7 +238,8 @@ class Channel:
         if known is not None and known[0] is strings:
             return known[1]
         text = _padded(_JSON.encode(strings if isinstance(strings, tuple) else strings.tolist()).encode())
-        if isinstance(strings, tuple) or not strings.flags.writeable:  # else it could change under our feet
+        if isinstance(strings, tuple) or (not strings.flags.writeable and strings.base is None):
+            # What could change under our feet is written anew each time.
             if len(self._texts) >= _TEXT_KEPT:
                 self._texts.clear()
             self._texts[id(strings)] = (strings, text)

@@ -48,11 +48,12 @@ function answer(header, layout, body) {
     found[entry.name] = { ...entry, at };
     at += pad(entry.bytes);
   }
-  const { shape, at: start } = found.obs;
+  const { obs, mask } = found;
   const values = new BigInt64Array(header.active).fill(KEEP);
   for (let row = 0; row < header.active; row++) {
-    const headway = body.readFloatLE(start + 4 * (row * shape[1] + HEADWAY));
-    if (50 / headway < 10) values[row] = BRAKE;
+    const headway = body.readFloatLE(obs.at + 4 * (row * obs.shape[1] + HEADWAY));
+    const allowed = !mask || body[mask.at + row * mask.shape[1] + Number(BRAKE)];
+    if (allowed && 50 / headway < 10) values[row] = BRAKE;
   }
   return send(
     { type: "actions", t_us: header.t_us, role: header.role },

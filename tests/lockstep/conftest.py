@@ -21,7 +21,7 @@ def host_of() -> Iterator[Callable[..., ProcessHost]]:
     def open_one(mode: str = "", *, name: str | None = None, **options: Any) -> ProcessHost:
         command = shlex.join([sys.executable, str(MISBEHAVING), mode])
         spec = AgentSpec(name=name) if name else AgentSpec(command=command)
-        settings = {"deadline_s": 0.4, "start_deadline_s": 20.0, "close_grace_s": 0.5, **options}
+        settings = {"deadline_s": 0.25, "start_deadline_s": 20.0, "close_grace_s": 0.5, **options}
         opened.append(ProcessHost(spec, "driving", **settings))
         return opened[-1]
 
