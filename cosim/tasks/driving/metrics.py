@@ -70,12 +70,8 @@ class Statistics:
             self._table[:, : old.shape[1]] = old
         self._steps, self._mean, self._m2, self._v, self._a, self._changed_at, self._lane = self._table
 
-    def update(
-        self, zone: Zone, slots: NDArray[np.int32], lengths: Floats, t: float, slot_count: int, measured: bool
-    ) -> None:
+    def update(self, zone: Zone, slots: NDArray[np.int32], lengths: Floats, t: float, measured: bool) -> None:
         """Take in one traffic step.  ``slots`` (N,) of the zone's vehicles, ``lengths`` (N,) m, ``t`` s."""
-        if slot_count > self._table.shape[1]:
-            self._grow(2 * slot_count)
         v = zone.speed
         if measured:
             self.seconds += self._dt
@@ -132,6 +128,11 @@ class Statistics:
     def last_lane(self, slots: NDArray[np.int32]) -> Floats:
         """Return the lanes in which these vehicles were last seen in the zone."""
         return np.asarray(self._lane[slots])
+
+    def reserve(self, slots: int) -> None:
+        """Make room for that many slots."""
+        if slots > self._table.shape[1]:
+            self._grow(slots)
 
     def forget(self, slots: Ints | NDArray[np.int32]) -> None:
         """Clear the slots of vehicles that entered the zone."""

@@ -145,6 +145,7 @@ class DrivingTask:
             self._edge_index = state.edges.index(self._zone_edge)
         if state.slot.size and state.slot.max() >= len(self._target):
             self._slot_rows(2 * int(state.slot.max()) + 2)
+            self.statistics.reserve(len(self._target))
         gone = self._events(now) if now.events else None
         rows = np.flatnonzero(state.edge == self._edge_index)
         if gone is not None:
@@ -156,9 +157,7 @@ class DrivingTask:
         slots = state.slot[rows]
         self._zone_keys, self._zone_slots = state.key[rows], slots
         self._row_of_slot[slots] = np.arange(len(rows))
-        self.statistics.update(
-            self.zone, slots, self._lengths[state.type[rows]], now.t_us / US, len(self._target), now.measured
-        )
+        self.statistics.update(self.zone, slots, self._lengths[state.type[rows]], now.t_us / US, now.measured)
         self._completions(slots)
 
     def _events(self, now: Instant) -> NDArray[np.intp] | None:
