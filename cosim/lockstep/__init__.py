@@ -2,13 +2,13 @@
 
 ``protocol`` has the arrays that flow, ``inline`` and ``process`` the two kinds of host, ``launch`` the
 operating-system side of a process, ``wire`` and ``messages`` the format between processes (``docs/wire.md``),
-``client`` and ``worker`` the agent's end of it, ``registry`` agents by name, ``learner`` what training needs.
+``client`` and ``worker`` the agent's end of it, ``registry`` agents by name.  What training needs of a method is in
+``cosim.lockstep.learner``, imported by name: an agent process does without it.
 """
 
 from cosim.lockstep.client import log, serve
 from cosim.lockstep.hosts import open_host
 from cosim.lockstep.inline import InlineHost
-from cosim.lockstep.learner import Decision, Learner, LearnerState, Rows, Transitions, rows
 from cosim.lockstep.process import ProcessHost
 from cosim.lockstep.protocol import (
     LEAVE_IT,
@@ -39,16 +39,11 @@ __all__ = [
     "Agent",
     "AgentHost",
     "AgentSpec",
-    "Decision",
     "EpisodeInfo",
     "InlineHost",
-    "Learner",
-    "LearnerState",
     "Observations",
     "ProcessHost",
     "RoleSpec",
-    "Rows",
-    "Transitions",
     "check_actions",
     "check_spec",
     "create_agent",
@@ -57,6 +52,5 @@ __all__ = [
     "open_host",
     "parse_agent_option",
     "register_agent",
-    "rows",
     "serve",
 ]

@@ -159,6 +159,8 @@ class ProcessHost:
             channel.bound(within_s)
             try:
                 channel.send(message, arrays)
+            except Closed:  # it may have said why before it hung up, so listen all the same
+                pass
             except WireError as error:  # ours to repair, not the agent's
                 raise ValueError(f"{when}: {error}") from error
             ends = time.monotonic() + within_s

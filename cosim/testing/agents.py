@@ -117,8 +117,8 @@ def driving_shared(rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
     n = int(rng.integers(0, 12))
     return {
         "inflow": rng.integers(0, 3, 8).astype(np.float64),
-        "zone_ids": np.array([f"veh_{i}" for i in range(n)], dtype=np.str_),
-        "zone_features": rng.random((n, 8)),
+        "zone_ids": rng.integers(0, 1 << 63, n).astype(np.uint64),
+        "zone_features": rng.random((n, 8), dtype=np.float32),
     }
 
 

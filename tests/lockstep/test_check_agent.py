@@ -38,6 +38,11 @@ def test_our_own_agents_are_fit_for_use(name: str) -> None:
         check_agent(name)
 
 
+@pytest.mark.filterwarnings("ignore:.*forbidden by the mask")  # random masks contradict what it sees
+def test_the_rule_based_agent_is_fit_for_use() -> None:
+    check_agent("common.rule_based")
+
+
 def test_continuous_and_mixed_roles_are_asked_too() -> None:
     mixed = RoleSpec("vehicle", 3, ActionSpec(n=5, low=(0.0, -2.0), high=(1.0, 2.0)), low=0.0, high=1.0)
     prices = RoleSpec("rsu", 2, ActionSpec(low=(1.0,), high=(20.0,)))
@@ -76,6 +81,7 @@ def test_what_would_break_a_run_is_found(act: Callable[[Base, Observations], Act
         check_agent(agent(act))
 
 
+@pytest.mark.filterwarnings("ignore:.*forbidden by the mask")
 def test_memory_that_outlives_a_reset_is_found() -> None:
     class Remembers(Base):
         count = 0
@@ -88,6 +94,7 @@ def test_memory_that_outlives_a_reset_is_found() -> None:
         check_agent(Remembers())
 
 
+@pytest.mark.filterwarnings("ignore:.*forbidden by the mask")
 def test_unwise_answers_are_warned_of() -> None:
     with pytest.warns(UserWarning, match=r"\d+ of \d+ choices are forbidden by the mask"):
         check_agent(agent(lambda self, o: Actions(np.full(o.active, 2))))

@@ -353,11 +353,15 @@ def test_a_plugin_registers_agents_here_and_in_agent_processes(
     host.close()
 
 
-def test_missing_weights_are_wrong_use_also_in_an_agent_process(tmp_path: Path) -> None:
-    plugin = tmp_path / "plug_weights.py"
-    plugin.write_text(PLUGIN.format(needs=True).replace("mine.five", "mine.weights"))
-    host = open_host(AgentSpec(name="mine.weights"), "driving", plugins=[str(plugin)])
-    with pytest.raises(ScenarioError, match=r"agent 'mine\.weights' needs trained weights"):
+@pytest.mark.parametrize("wait_s", [0.0, 0.5])
+def test_missing_weights_are_wrong_use_also_in_an_agent_process(tmp_path: Path, wait_s: float) -> None:
+    name = f"mine.weights{wait_s}"
+    plugin = tmp_path / f"plug_weights_{wait_s:g}".replace(".", "_")
+    plugin = plugin.with_suffix(".py")
+    plugin.write_text(PLUGIN.format(needs=True).replace("mine.five", name))
+    host = open_host(AgentSpec(name=name), "driving", plugins=[str(plugin)])
+    time.sleep(wait_s)  # the agent has given up before or after it is asked
+    with pytest.raises(ScenarioError, match=r"agent 'mine\.weights.*' needs trained weights"):
         host.reset(episode())
     host.close()
 
