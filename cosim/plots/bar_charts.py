@@ -1,0 +1,140 @@
+"""Grouped bar charts of means over runs, with 95 % confidence intervals and every run's own value as a dot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cosim.plots.intervals import Interval, mean_interval
+from cosim.plots.quantities import quantity
+from cosim.plots.style import FAINT, INK, drawn_in_house_style, finish, lighter, new_figure, series_style
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_ALL = ""
+
+
+def intervals_by(
+    frame: pl.DataFrame, value: str, x: str, group: str | None = None
+) -> dict[tuple[Any, Any], Interval]:
+    """Return mean and 95 % interval of *value* for each (x, group) of *frame*, in order of appearance.
+
+    Args:
+        frame: a row a run.
+        value: a numeric column; null and NaN are no value (a cell of nothing else has n = 0).
+        x: the column along the axis.
+        group: the column of the bars within a group; None: one bar each, its group is an empty text.
+    """
+    keys = [x] if group is None else [x, group]
+    found = {}
+    for key, part in frame.group_by(keys, maintain_order=True):
+        found[key[0], key[1] if group else _ALL] = mean_interval(part[value].cast(float).to_numpy())
+    return found
+
+
+@drawn_in_house_style
+def bars(
+    frame: pl.DataFrame,
+    value: str,
+    x: str,
+    *,
+    group: str | None = None,
+    published: Mapping[tuple[Any, Any], float] | None = None,
+    x_label: str = "",
+    title: str = "",
+    runs: Sequence[str] = (),
+) -> Figure:
+    """Draw the mean of *value* for each *x*, bars of a *group* beside each other, with 95 % CIs.
+
+    Args:
+        frame: a row a run.
+        value: the column of heights, SI; it is shown in the unit of `quantity`.
+        x: the column along the axis.
+        group: the column that tells the bars of one place apart.
+        published: published values (SI) by (x, group), drawn as diamonds; the group is "" without *group*.
+        x_label: the horizontal axis; default the name of *x*.
+        title: what the figure shows.
+        runs: names of the runs shown.
+    """
+    shown = quantity(value)
+    cells = intervals_by(frame, value, x, group)
+    places = list(dict.fromkeys(place for place, _ in cells))
+    groups = list(dict.fromkeys(name for _, name in cells))
+    long = max((len(str(place)) for place in places), default=0) * len(places) > 70
+    figure, axes = new_figure(height=3.4 if not long else 4.2)
+    ax = axes[0, 0]
+    width = 0.8 / max(len(groups), 1)
+    for k, name in enumerate(groups):
+        centre = np.arange(len(places)) + (k - (len(groups) - 1) / 2) * width
+        found = [cells.get((place, name), Interval(np.nan, np.nan, 0)) for place in places]
+        height = np.array([cell.mean for cell in found]) * shown.factor
+        half = np.array([cell.half for cell in found]) * shown.factor
+        colour = lighter(series_style(k)["color"])
+        ax.bar(centre, height, width * 0.92, color=colour, label=str(name))
+        there = np.isfinite(half)
+        ax.errorbar(
+            centre[there], height[there], half[there], fmt="none", ecolor=INK, capsize=3, linewidth=1.1
+        )
+        _draw_runs(ax, frame, (value, x, group), (centre, places, name), width, shown.factor)
+        _draw_published(ax, published or {}, (centre, places, name), shown.factor)
+    ax.set_xticks(np.arange(len(places)), [str(place) for place in places])
+    if long:
+        ax.tick_params(axis="x", labelrotation=30)
+        for label in ax.get_xticklabels():
+            label.set_horizontalalignment("right")
+    ax.set(xlabel=x_label or quantity(x).label, ylabel=shown.axis)
+    ax.grid(axis="x", visible=False)
+    _explain(ax, cells, bool(published))
+    if group is not None:
+        figure.legend(loc="outside right upper", title=quantity(group).label, alignment="left")
+    return finish(figure, title=title, runs=runs)
+
+
+def _draw_runs(
+    ax: Any,
+    frame: pl.DataFrame,
+    columns: tuple[str, str, str | None],
+    at: tuple[Any, Any, Any],
+    width: float,
+    factor: float,
+) -> None:
+    """Draw each run's value beside the middle of its bar."""
+    (value, x, group), (centre, places, name) = columns, at
+    part = frame if group is None else frame.filter(frame[group].eq_missing(name))
+    for middle, place in zip(centre, places, strict=True):
+        values = part.filter(part[x].eq_missing(place))[value].drop_nulls().cast(float).to_numpy() * factor
+        spread = np.linspace(-0.3, 0.3, len(values)) * width if len(values) > 1 else np.zeros(len(values))
+        ax.plot(middle + spread, values, ".", color=INK, markersize=3, alpha=0.6, linestyle="none")
+
+
+def _draw_published(
+    ax: Any, published: Mapping[tuple[Any, Any], float], at: tuple[Any, Any, Any], factor: float
+) -> None:
+    centre, places, name = at
+    points = [
+        (m, published[p, name] * factor)
+        for m, p in zip(centre, places, strict=True)
+        if (p, name) in published
+    ]
+    if points:
+        ax.plot(
+            *zip(*points, strict=True),
+            "D",
+            markersize=6,
+            markerfacecolor="white",
+            markeredgecolor=INK,
+            zorder=4,
+        )
+
+
+def _explain(ax: Any, cells: Mapping[Any, Interval], published: bool) -> None:
+    counts = {cell.n for cell in cells.values()} or {0}
+    n = f"n = {min(counts)}" if len(counts) == 1 else f"n = {min(counts)} to {max(counts)}"
+    text = f"bars: mean and its 95 % CI ({n}); dots: single runs" + (
+        "; diamonds: published" if published else ""
+    )
+    ax.set_title(text, fontsize=7.5, color=FAINT)

@@ -1,0 +1,109 @@
+"""What a metric or column is called in print, and in which unit: the edge at which SI becomes readable.
+
+Data are SI throughout; a table or an axis shows ``avg_velocity`` in km/h and ``rate_up`` in Mbit/s.  Names that are
+not listed get their unit from how they end (``_s``, ``_db``, ``_per_hour`` …), or none.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A name in words, the unit in print (empty: a pure number) and what an SI value is multiplied with."""
+
+    label: str
+    unit: str = ""
+    factor: float = 1.0
+
+    @property
+    def axis(self) -> str:
+        """The label with its unit, for an axis or a table's head."""
+        return f"{self.label} [{self.unit}]" if self.unit else self.label
+
+
+_KNOWN = {
+    "avg_velocity": Quantity("average velocity", "km/h", 3.6),
+    "min_ttc": Quantity("minimum time to collision", "s"),
+    "min_ttc_capped": Quantity("minimum time to collision, capped", "s"),
+    "lc_interval": Quantity("lane change interval", "s"),
+    "lc_interval_strict": Quantity("lane change interval, same vehicle", "s"),
+    "mean_jerk": Quantity("mean jerk", "m/s³"),
+    "velocity_variance": Quantity("velocity variance", "m²/s²"),
+    "success_rate": Quantity("success rate", "%", 100.0),
+    "collisions_per_hour": Quantity("collisions", "1/h"),
+    "min_headway": Quantity("minimum headway", "m"),
+    "t_us": Quantity("time", "s", 1e-6),
+    "s": Quantity("position", "m"),
+    "n_vehicles": Quantity("vehicles"),
+    "n_cav": Quantity("CAVs"),
+    "mean_speed": Quantity("mean speed", "km/h", 3.6),
+    "speed": Quantity("speed", "km/h", 3.6),
+    "accel": Quantity("acceleration", "m/s²"),
+    "rate_up": Quantity("uplink rate", "Mbit/s", 1e-6),
+    "rate_down": Quantity("downlink rate", "Mbit/s", 1e-6),
+    "rx_dbm": Quantity("received power", "dBm"),
+    "loss_db": Quantity("path loss", "dB"),
+    "snr_db": Quantity("SNR", "dB"),
+    "sinr_db": Quantity("SINR", "dB"),
+    "wall_s": Quantity("wall time", "s"),
+}
+
+_ENDINGS = {
+    "_per_hour": Quantity("", "1/h"),
+    "_per_s": Quantity("", "1/s"),
+    "_bps": Quantity("", "Mbit/s", 1e-6),
+    "_dbm": Quantity("", "dBm"),
+    "_db": Quantity("", "dB"),
+    "_hz": Quantity("", "Hz"),
+    "_joule": Quantity("", "J"),
+    "_j": Quantity("", "J"),
+    "_w": Quantity("", "W"),
+    "_ms": Quantity("", "ms"),
+    "_us": Quantity("", "µs"),
+    "_s": Quantity("", "s"),
+    "_bit": Quantity("", "bit"),
+    "_bits": Quantity("", "bit"),
+    "_bytes": Quantity("", "B"),
+    "_m": Quantity("", "m"),
+}
+
+
+def quantity(name: str) -> Quantity:
+    """Return how the metric or column *name* is printed.
+
+    ``task.metric`` and ``task_column`` (a task's column of ``steps/``) are known by their last part.
+    """
+    if name in _KNOWN:
+        return _KNOWN[name]
+    task, _, metric = name.rpartition(".")
+    if task:
+        found = quantity(metric)
+        return Quantity(f"{found.label} ({task})", found.unit, found.factor)
+    for ending, found in _ENDINGS.items():
+        if name.endswith(ending):
+            return Quantity(_words(name.removesuffix(ending)), found.unit, found.factor)
+    return Quantity(_words(name))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").strip() or name
+
+
+def number(value: object, factor: float = 1.0) -> str:
+    """Return *value* times *factor* in four significant digits; ``–`` for None and NaN, text as it is."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool | str):
+        return str(value)
+    try:
+        scaled = float(value) * factor  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return str(value)
+    if math.isnan(scaled):
+        return "–"
+    if isinstance(value, int) and factor == 1.0:
+        return f"{value}"
+    return f"{scaled:.4g}" if abs(scaled) < 1e4 or abs(scaled) >= 1e7 else f"{scaled:.0f}"
