@@ -77,34 +77,36 @@ class Statistics:
             self.seconds += self._dt
         if not len(v):
             return
-        steps = self._steps[slots] + 1
-        delta = v - self._mean[slots]
-        mean = self._mean[slots] + delta / steps
-        a = (v - self._v[slots]) / self._dt
-        changed = (steps > 1) & (self._lane[slots] != zone.lane)
+        now = self._table[:, slots]  # one gather and one scatter for all seven rows
+        steps = now[0] + 1
+        delta = v - now[1]
+        a = (v - now[3]) / self._dt
+        changed = (now[6] != zone.lane) & (steps > 1)
         if measured:
-            self._measure(zone, slots, lengths, steps, a)
+            self._measure(zone, lengths, steps, a, now[4])
         if changed.any():
             self._lane_changes(slots[changed], t, measured)
-        self._m2[slots] += delta * (v - mean)
-        self._steps[slots], self._mean[slots] = steps, mean
-        self._v[slots], self._a[slots], self._lane[slots] = v, a, zone.lane
+            now[5] = self._changed_at[slots]
+        now[0] = steps
+        now[1] += delta / steps
+        now[2] += delta * (v - now[1])
+        now[3], now[4], now[6] = v, a, zone.lane
+        self._table[:, slots] = now
 
-    def _measure(
-        self, zone: Zone, slots: NDArray[np.int32], lengths: Floats, steps: Floats, a: Floats
-    ) -> None:
+    def _measure(self, zone: Zone, lengths: Floats, steps: Floats, a: Floats, a_before: Floats) -> None:
         v, n = zone.speed, len(zone)
         self.vehicle_seconds += n * self._dt
         self._velocity_all.add(float(v.sum()) / n)  # Eq. (38)
-        cavs = int(zone.cav.sum())
+        cavs = np.count_nonzero(zone.cav)
         if cavs:
             self._velocity_cav.add(float((v * zone.cav).sum()) / cavs)
         third = steps > 2
-        if third.any():
-            jerk = np.abs(a - self._a[slots])[third]  # Eq. (40)
-            self._jerk.add(float(jerk.sum()) / self._dt, int(third.sum()))
+        count = np.count_nonzero(third)
+        if count:
+            jerk = np.abs(a - a_before)  # Eq. (40)
+            self._jerk.add(float(jerk.sum(where=third)) / self._dt, count)
         lead = zone.near[FRONT]
-        has = np.flatnonzero(lead != NOBODY)
+        has = (lead != NOBODY).nonzero()[0]
         if has.size:
             lead = lead[has]
             gap = zone.s[lead] - lengths[lead] - zone.s[has]

@@ -51,28 +51,32 @@ def features(zone: Zone) -> NDArray[np.float32]:
     out[:, 2] = zone.speed / SPEED_SCALE
     out[:, 3] = zone.cav
     out[:, 4] = zone.target
-    ahead = zone.near[[LEFT_FRONT, FRONT, RIGHT_FRONT]]
+    ahead = zone.near[_FRONTS]
     headway = np.where(ahead == NOBODY, NO_HEADWAY, zone.s[ahead] - zone.s)
     out[:, 5:8] = (HEADWAY_SCALE / np.maximum(headway, SHORTEST_HEADWAY)).T
     return out
 
 
+_FRONTS = np.array([LEFT_FRONT, FRONT, RIGHT_FRONT])
+
+
 def observe(zone: Zone, all_features: NDArray[np.float32], who: NDArray[np.intp]) -> NDArray[np.float32]:
     """Return the observations (n, 38) of zone rows *who*: own features, then six neighbours within 100 m."""
     n = len(who)
-    out = np.zeros((n, OBS_DIM), dtype=np.float32)
+    out = np.empty((n, OBS_DIM), dtype=np.float32)
     out[:, :FEATURES] = all_features[who]
     near = zone.near[:, who].T  # (n, 6)
-    ds = zone.s[who, None] - zone.s[near]
-    seen = (near != NOBODY) & (np.abs(ds) <= SIGHT)
-    block = np.empty((n, 6, 5))
-    block[:, :, 0] = ds / ROAD_LENGTH
-    block[:, :, 1] = zone.lane[who, None] - zone.lane[near]
-    block[:, :, 2] = (zone.speed[who, None] - zone.speed[near]) / SPEED_SCALE
-    block[:, :, 3] = zone.cav[near]
-    block[:, :, 4] = zone.target[near]
-    block *= seen[:, :, None]
-    out[:, FEATURES:] = block.reshape(n, 30)
+    own = np.empty((5, len(zone)))
+    own[0], own[1], own[2] = zone.s, zone.lane, zone.speed
+    own[3], own[4] = zone.cav, zone.target
+    block = own[:, near]  # (5, n, 6) of the neighbours
+    mine = own[:3, who, None]
+    np.subtract(mine, block[:3], out=block[:3])
+    seen = (near != NOBODY) & (np.abs(block[0]) <= SIGHT)
+    block[0] /= ROAD_LENGTH
+    block[2] /= SPEED_SCALE
+    block *= seen
+    out[:, FEATURES:] = block.transpose(1, 2, 0).reshape(n, 30)
     return out
 
 
@@ -85,8 +89,8 @@ def action_mask(zone: Zone, who: NDArray[np.intp], lanes: int, distance: float |
     lane = zone.lane[who]
     right, left = lane > 0, lane < lanes - 1
     if distance is not None:
-        gap = np.abs(zone.s[zone.near[:, who]] - zone.s[who])
-        close = (zone.near[:, who] != NOBODY) & (gap <= distance)
+        near = zone.near[:, who]
+        close = (near != NOBODY) & (np.abs(zone.s[near] - zone.s[who]) <= distance)
         left &= ~(close[LEFT_FRONT] | close[LEFT_REAR])
         right &= ~(close[RIGHT_FRONT] | close[RIGHT_REAR])
     mask = np.ones((len(who), ACTIONS), dtype=np.bool_)

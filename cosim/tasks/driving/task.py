@@ -147,7 +147,7 @@ class DrivingTask:
             self._slot_rows(2 * int(state.slot.max()) + 2)
             self.statistics.reserve(len(self._target))
         gone = self._events(now) if now.events else None
-        rows = np.flatnonzero(state.edge == self._edge_index)
+        rows = (state.edge == self._edge_index).nonzero()[0]
         if gone is not None:
             rows = rows[~np.isin(rows, gone)]
         self._follow_zone(now, rows)
@@ -273,7 +273,7 @@ class DrivingTask:
     def _completions(self, slots: NDArray[np.int32]) -> None:
         """Count vehicles that are in a target lane near the end, each once."""
         zone = self.zone
-        late = np.flatnonzero(zone.s >= self._length - self.options.complete_at)
+        late = (zone.s >= self._length - self.options.complete_at).nonzero()[0]
         if not late.size:
             return
         slots, lane = slots[late], zone.lane[late]
@@ -301,7 +301,7 @@ class DrivingTask:
             own[here] = options.reward_weights[0] * r_a + options.reward_weights[1] * r_p
         else:
             r_a = r_p = np.empty(0)
-        flow = float(zone.speed.mean()) / options.max_speed if len(zone) else 0.0
+        flow = float(zone.speed.sum() / len(zone)) / options.max_speed if len(zone) else 0.0
         self._reward = environment_reward(
             options.reward_weights, r_a, r_p, flow, self._collided_now, self._completed_now
         )
@@ -323,14 +323,14 @@ class DrivingTask:
     def observe(self, now: Instant, phase: str) -> Observations:
         zone, options = self.zone, self.options
         all_features = features(zone)
-        who = np.flatnonzero(zone.cav)
+        who = zone.cav.nonzero()[0]
         obs = observe(zone, all_features, who)
         discrete = options.actions == "discrete"
         distance = options.mask_distance if options.mask == "safe" else None
         self._mask = action_mask(zone, who, self._lanes, distance)
         ids = [now.traffic.ids[r] for r in zone.rows[who].tolist()]
         n = len(ids)
-        gone = np.flatnonzero(~self._here) if len(self._acted_keys) else np.empty(0, dtype=np.intp)
+        gone = (~self._here).nonzero()[0]
         acted = self._acted_position(self._zone_keys[who])
         own = np.zeros(n + len(gone))
         own[:n] = np.where(acted >= 0, self._own[acted] if len(self._own) else 0.0, 0.0)
@@ -366,7 +366,7 @@ class DrivingTask:
         """Return where each key stands among those that acted before, -1 if it did not."""
         if not len(self._acted_keys):
             return np.full(len(keys), -1, dtype=np.intp)
-        at = np.searchsorted(self._acted_keys, keys).clip(max=len(self._acted_keys) - 1)
+        at = np.minimum(self._acted_keys.searchsorted(keys), len(self._acted_keys) - 1)
         return np.where(self._acted_keys[at] == keys, at, -1)
 
     def apply(self, now: Instant, phase: str, actions: Actions) -> Actions:
@@ -389,7 +389,7 @@ class DrivingTask:
             lateral = np.where(allowed, lateral, 0)
             ours = np.ones(n, dtype=bool)
             done = np.where(allowed[:, None], values, np.column_stack([values[:, 0], np.zeros(n)]))
-        self._masked = int((~allowed).sum())
+        self._masked = n - int(np.count_nonzero(allowed))
         self._masked_total += self._masked
         if n:
             self._order(now, zone.rows[who], ours, accel, lateral)
@@ -425,20 +425,25 @@ class DrivingTask:
                 chosen = rows[back & (state.type[rows] == kind)]
                 commands.modes(chosen, *(int(m) for m in self._cav_modes[kind]))
             self._commanded[slots] = True
-        speed = np.clip(state.speed[rows] + accel * self._dt, 0.0, options.max_speed)
+        speed = np.minimum(np.maximum(state.speed[rows] + accel * self._dt, 0.0), options.max_speed)
         if self._one_step:
             commands.speed(rows, speed)
         else:
             commands.ramp(rows, speed, self._dt)
-        change = np.flatnonzero(lateral)
+        change = lateral.nonzero()[0]
         if change.size:
-            lane = np.clip(state.lane[rows[change]] + lateral[change], 0, self._lanes - 1)
+            lane = np.minimum(np.maximum(state.lane[rows[change]] + lateral[change], 0), self._lanes - 1)
             commands.lane(rows[change], lane, self._context.step_us / US)
 
     # -- what is reported --
 
     def step_values(self) -> Sequence[float]:
-        return (self._reward, float(len(self.zone)), float(self.zone.cav.sum()), float(self._masked))
+        return (
+            self._reward,
+            float(len(self.zone)),
+            float(np.count_nonzero(self.zone.cav)),
+            float(self._masked),
+        )
 
     def totals(self) -> dict[str, float | int | None]:
         per_episode = (

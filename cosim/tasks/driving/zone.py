@@ -48,19 +48,28 @@ def neighbours(s: Floats, lane: NDArray[np.int32], tie: NDArray[np.int64], lanes
         return np.empty((6, 0), dtype=np.intp)
     order = np.lexsort((tie, s))
     rank = np.empty(n, dtype=np.int64)
-    rank[order] = np.arange(n)
-    place = lane.astype(np.int64) * n + rank  # unique: lane first, then order along the road
-    by_place = np.argsort(place)
-    sorted_place = place[by_place]
-    sorted_lane = lane[by_place]
-    near = np.empty((6, n), dtype=np.intp)
-    for slot, offset in ((LEFT_FRONT, 1), (FRONT, 0), (RIGHT_FRONT, -1)):
-        at = np.searchsorted(sorted_place, place + offset * n)
-        wanted = lane + offset
-        # In the own lane `at` is the vehicle itself, so the one ahead is the next.
-        ahead = at + 1 if offset == 0 else at
-        for direction, index in ((slot, ahead), (slot + 1, at - 1)):
-            safe = index.clip(0, n - 1)
-            ok = (index >= 0) & (index < n) & (sorted_lane[safe] == wanted)
-            near[direction] = np.where(ok, by_place[safe], NOBODY)
-    return near
+    rank[order] = _numbers(n)
+    place = lane * n + rank  # unique: lane first, then order along the road
+    by_place = place.argsort()
+    # A sentinel at both ends saves the bounds checks: nobody drives on lane -9.
+    row = np.full(n + 2, NOBODY, dtype=np.intp)
+    row[1:-1] = by_place
+    lane_there = np.full(n + 2, -9, dtype=np.int64)
+    lane_there[1:-1] = lane[by_place]
+    wanted = lane + _SIDES  # (3, n): left, own, right
+    at = place[by_place].searchsorted(wanted * n + rank)
+    index = np.empty((3, 2, n), dtype=np.intp)
+    # `at` is where the vehicle would stand in that lane; in its own lane it stands there itself.
+    np.add(at, _AHEAD, out=index[:, 0])
+    index[:, 1] = at
+    near = np.where(lane_there[index] == wanted[:, None], row[index], NOBODY)
+    return near.reshape(6, n)
+
+
+_SIDES = np.array([[1], [0], [-1]], dtype=np.int64)
+_AHEAD = np.array([[1], [2], [1]])
+_COUNT = np.arange(1024)
+
+
+def _numbers(n: int) -> NDArray[np.intp]:
+    return _COUNT[:n] if n <= len(_COUNT) else np.arange(n)
