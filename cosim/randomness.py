@@ -6,6 +6,8 @@ that adding, removing or reordering entities changes no other entity's draw.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -20,6 +22,19 @@ _W1 = 0xBB67AE85
 _MASK = 0xFFFFFFFF
 _LOW = np.uint64(_MASK)
 _32 = np.uint64(32)
+
+
+def entity_key(entity_id: str) -> int:
+    """Return the 64-bit key of an entity: BLAKE2b-64 of its utf-8 id, little endian (network_layer.md 3)."""
+    return int.from_bytes(blake2b(entity_id.encode(), digest_size=8).digest(), "little")
+
+
+_remembered = lru_cache(maxsize=1 << 16)(entity_key)
+
+
+def entity_keys(ids: Sequence[str]) -> NDArray[np.uint64]:
+    """Return the keys (n,) of entities, in order; those met before cost a look-up."""
+    return np.array(list(map(_remembered, ids)), dtype=np.uint64)
 
 
 def stream_key(seed: int, domain: str, step: int) -> int:

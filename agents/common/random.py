@@ -5,7 +5,6 @@ A draw is keyed by seed, task, role, instant and entity, so what an entity does 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,7 @@ from numpy.typing import NDArray
 
 from cosim.errors import AgentError
 from cosim.lockstep import Actions, EpisodeInfo, Observations
-from cosim.randomness import philox, stream_key, uniforms
-from cosim.traffic.state import entity_key
+from cosim.randomness import entity_keys, philox, stream_key, uniforms
 
 
 class Random:
@@ -59,12 +57,6 @@ def allowed_choice(mask: NDArray[np.bool_], u: NDArray[np.float64]) -> NDArray[n
     below = np.floor(u * mask.sum(axis=1))
     # The choice whose number of allowed ones before it, itself included, first exceeds `below`.
     return np.argmax(np.cumsum(mask, axis=1) > below[:, None], axis=1).astype(np.float64)
-
-
-@lru_cache(maxsize=8)
-def entity_keys(ids: tuple[str, ...]) -> NDArray[np.uint64]:
-    """Return the 64-bit keys of entities, in order."""
-    return np.array([entity_key(name) for name in ids], dtype=np.uint64)
 
 
 def _draws(keys: NDArray[np.uint64], column: int, stream: int) -> NDArray[np.float64]:

@@ -7,15 +7,11 @@ only that.  Rows are in ascending key order, so sums over vehicles do not depend
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-def entity_key(entity_id: str) -> int:
-    """Return the 64-bit key of an entity: BLAKE2b-64 of its utf-8 id, little endian (network_layer.md 3)."""
-    return int.from_bytes(blake2b(entity_id.encode(), digest_size=8).digest(), "little")
+from cosim.randomness import entity_key as entity_key
 
 
 @dataclass(frozen=True, slots=True)
