@@ -85,6 +85,15 @@ class Registry(Generic[T]):
         entry = self._found().get(name)
         return entry.value if entry else ""
 
+    def registered_in(self, name: str) -> str | None:
+        """Return the module whose decorator registered *name*; None if an installed package gives it.
+
+        A new process knows such a name only after it has imported that module.
+        """
+        if name in self._found() or name not in self._objects:
+            return None
+        return _label(self._objects[name]).partition(":")[0]
+
     def _found(self) -> dict[str, EntryPoint]:
         """Entry points that name an object; those that name a module are imported here, once."""
         if self._entries is None:

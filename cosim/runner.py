@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cosim.assembly import Assembly, agents_of, assemble, plan, reseeded
-from cosim.errors import CosimError, RecordingError
+from cosim.errors import CosimError, Interrupted, RecordingError
 from cosim.lockstep.inline import InlineHost
 from cosim.lockstep.process import ProcessHost
 from cosim.lockstep.protocol import AgentHost
@@ -26,6 +26,7 @@ from cosim.recorder import RunRecorder
 from cosim.recording import RunWriter, hash_files, load_run
 from cosim.registry import load_plugins
 from cosim.scenario import Scenario, load_scenario, scenario_from_resolved
+from cosim.traffic.gui import GuiOptions, LeftWindow, check_gui
 
 _log = logging.getLogger("cosim.run")
 
@@ -39,16 +40,18 @@ class RunResult:
     metrics: dict[str, float | None]
     tasks: dict[str, Any]
     error: CosimError | None = None
+    window: LeftWindow | None = None
+    """sumo-gui's window, if it stays open: everything else is finished; ``wait_for_window`` or close it."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run, beside what to run.  ``gui`` holds sumo-gui's options (None: no window)."""
+    """How to run, beside what to run.  ``gui`` says how to show it in sumo-gui (None: no window)."""
 
     agents: Sequence[AgentSpec | str] = ()
     inline: bool = False
     backend: str | None = None
-    gui: Any = None
+    gui: GuiOptions | None = None
     out: str | Path | None = None
     plugins: Sequence[str] = ()
     progress: Callable[[int, int], None] | None = None
@@ -74,7 +77,7 @@ def run(
         RecordingError: the run directory cannot be made.
     """
     options = options or RunOptions()
-    load_plugins(options.plugins)
+    _prepare(options)
     whole = scenario if isinstance(scenario, Scenario) else load_scenario(scenario, overrides)
     if seed is not None:
         whole = reseeded(whole, seed)
@@ -105,7 +108,7 @@ def replay(folder: str | Path, options: RunOptions | None = None) -> RunResult:
     what was recorded (another version of SUMO, an edited net).
     """
     options = options or RunOptions()
-    load_plugins(options.plugins)
+    _prepare(options)
     old = load_run(folder)
     scenario = scenario_from_resolved(old.scenario, f"{folder}/manifest.json")
     recorded = Recorded(folder)
@@ -133,7 +136,7 @@ def resume(folder: str | Path, options: RunOptions | None = None) -> RunResult:
     that their memory is what it was, but their answers are not used), and from there as usual.
     """
     options = options or RunOptions()
-    load_plugins(options.plugins)
+    _prepare(options)
     old = load_run(folder)
     scenario = scenario_from_resolved(old.scenario, f"{folder}/manifest.json")
     given = options.agents or [
@@ -164,6 +167,8 @@ def _drive(
     assembly: Assembly | None = None
     status, error = "failed", None
     recorder = None
+    window: LeftWindow | None = None
+    quits = options.gui is None or options.gui.quit_at_end
     try:
         ready = ready or plan(scenario)
         recorder = RunRecorder(writer, scenario.record, ready.tasks)
@@ -173,18 +178,24 @@ def _drive(
             ready,
             backend=options.backend,
             gui=options.gui,
+            agents=agents,
             work=writer.dir / "sumo",
             recorder=recorder,
             progress=None if progress is None else (lambda t_us: progress(t_us, end)),
         )
-        with _terminable():
+        with terminable():
             for name, info in ready.infos.items():
                 hosts[name].reset(info)
             assembly.engine.run(hosts)
         status = "completed"
+        if assembly.window is not None:
+            assembly.window.finish()
     except (KeyboardInterrupt, Ended):
         status = "interrupted"
         _log.warning("interrupted")
+    except Interrupted as why:
+        status = "interrupted"
+        _log.warning("interrupted: %s", why)
     except CosimError as why:
         error = why
         _log.error("%s", why)
@@ -194,14 +205,30 @@ def _drive(
                 host.close()
             metrics = assembly.metrics() if assembly else {}
             tasks = _task_summaries(assembly, agents)
-            if assembly:
+            if assembly and assembly.window is not None and status == "completed" and not quits:
+                window = assembly.window.leave()
+            elif assembly:
                 assembly.close()
             try:
                 writer.finish(status, metrics, tasks, None if error is None else str(error))  # type: ignore[arg-type]
             except RecordingError as why:
                 error = error or why
                 status = "failed"
-    return RunResult(writer.dir, status, metrics, tasks, error)
+    return RunResult(writer.dir, status, metrics, tasks, error, window)
+
+
+def wait_for_window(result: RunResult) -> None:
+    """Return when the user has closed the window that the run left open, if it did; Ctrl-C closes it too."""
+    if result.window is not None:
+        with terminable():
+            result.window.wait()
+
+
+def _prepare(options: RunOptions) -> None:
+    """Load plug-ins, and check that a window can be opened, before anything is written."""
+    load_plugins(options.plugins)
+    if options.gui is not None:
+        check_gui(options.gui)
 
 
 def _task_summaries(assembly: Assembly | None, agents: Mapping[str, str]) -> dict[str, Any]:
@@ -241,7 +268,7 @@ def _closing(hosts: Mapping[str, AgentHost]) -> Iterator[None]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Treat SIGTERM as Ctrl-C, so that a batch system's stop ends a run tidily."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from cosim.errors import ScenarioError, nearest
@@ -14,18 +15,21 @@ FOLDER = "scenarios"
 _SUFFIXES = ("", ".yaml")
 
 
-def load_scenario(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+def load_scenario(
+    name_or_path: str | Path, overrides: Sequence[str] = (), places: Sequence[str] = ()
+) -> Scenario:
     """Load a scenario by path or by name, with ``key.path=value`` *overrides* on top.
 
     A name is looked for as a path, in ``./scenarios`` and among the shipped scenarios, with and without
     ``.yaml``.  ``name`` and ``description`` describe one file and are not inherited through ``extends``; a
-    file without a name has its file name.  Raises ScenarioError, one line with file, line and key.
+    file without a name has its file name.  *places* say where the overrides were written, if not after
+    ``--set``.  Raises ScenarioError, one line with file, line and key.
     """
     path = find_scenario(name_or_path)
     document = _read_chain(path, ())
     document.data.setdefault("name", path.stem)
-    for text in overrides:
-        document = override(document, text)
+    for text, place in zip_longest(overrides, places, fillvalue=""):
+        document = override(document, text, place)
     return build(document)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -198,11 +199,14 @@ class Scenario(Section):
         """
         return self.model_dump(mode="json", exclude_none=True)
 
-    def with_overrides(self, overrides: Sequence[str]) -> Scenario:
-        """Return the scenario with ``key.path=value`` texts applied, as ``--set`` does."""
+    def with_overrides(self, overrides: Sequence[str], places: Sequence[str] = ()) -> Scenario:
+        """Return the scenario with ``key.path=value`` texts applied, as ``--set`` does.
+
+        *places* say where they were written, if not after ``--set``.
+        """
         document = Document(self.resolved(), self._source)
-        for text in overrides:
-            document = override(document, text)
+        for text, place in zip_longest(overrides, places, fillvalue=""):
+            document = override(document, text, place)
         return build(document)
 
 

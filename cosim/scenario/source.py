@@ -250,13 +250,14 @@ def without_nulls(data: Any) -> Any:
     return data
 
 
-def override(document: Document, text: str) -> Document:
+def override(document: Document, text: str, place: str = "") -> Document:
     """Return *document* with one ``key.path=value`` applied; the value is YAML, null removes the key.
 
     A number in the path is an index into a list.  A list of one mapping may be entered without its index,
-    and a mapping that stands for such a list (``inflow``) with it.
+    and a mapping that stands for such a list (``inflow``) with it.  *place* is where the text was written, if
+    not after ``--set``.
     """
-    shown = "--set " + (text if len(text) <= 100 else text[:100] + "…")
+    shown = place or "--set " + (text if len(text) <= 100 else text[:100] + "…")
     key, equals, value_text = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(p.strip() for p in parts):
