@@ -18,6 +18,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cosim.envs import gym_env as gym_env
+    from cosim.envs import parallel_env as parallel_env
     from cosim.recording import load_run as load_run
     from cosim.runner import RunOptions as RunOptions
     from cosim.runner import RunResult as RunResult
@@ -30,6 +32,7 @@ __version__ = "0.1.0"
 
 # Imported when first used: `cosim --help` should not wait for polars and pydantic.
 _WHERE = {
+    "gym_env": "cosim.envs",
     "load_run": "cosim.recording",
     "load_scenario": "cosim.scenario",
     "parallel_env": "cosim.envs",
