@@ -215,7 +215,7 @@ def main() -> None:
     cases = [
         Case("350 veh/h/lane", highway(350), 600, options.steps, True),
         Case("1800 veh/h/lane", highway(1800), 600, options.steps // 2, True),
-        Case("city", city(900), 9000, options.steps // 10, False),
+        Case("city", city(700), 4500, options.steps // 20, False),
     ]
     print("medians over rounds; us = microseconds a step, x = times bare SUMO of the same round")
     for case in cases:
