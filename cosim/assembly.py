@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from cosim.scenario import Scenario
 from cosim.tasks import TaskContext, tasks
 from cosim.traffic import files
 from cosim.traffic.demand import Demand
+from cosim.traffic.gui import GuiOptions
 from cosim.traffic.nets import Net, find_net
 from cosim.traffic.routes import used_routes
 from cosim.traffic.sumo import Traffic
+from cosim.window import Window
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class Assembly:
     traffic: Traffic
     engine: Engine
     network: Any = None
+    window: Window | None = None
 
     def close(self) -> None:
         """End SUMO; never raises."""
@@ -149,7 +152,8 @@ def assemble(
     scenario: Scenario | Plan,
     *,
     backend: str | None = None,
-    gui: Sequence[str] | None = None,
+    gui: GuiOptions | None = None,
+    agents: Mapping[str, str] | None = None,
     work: Path | None = None,
     recorder: Recorder | None = None,
     endless: bool = False,
@@ -160,7 +164,8 @@ def assemble(
     Args:
         scenario: a scenario, or a plan that has not been simulated yet.
         backend: libsumo or traci; None takes the scenario's.
-        gui: options of sumo-gui; None for no window.
+        gui: how to show the run in sumo-gui; None for no window.
+        agents: name of each task's agent, for the window.
         work: folder for SUMO's own outputs and log.
         recorder: told of every instant.
         endless: go on after the scenario's duration (environments).
@@ -173,15 +178,23 @@ def assemble(
     ready = scenario if isinstance(scenario, Plan) else plan(scenario)
     whole = ready.scenario
     traffic = Traffic(whole.traffic, ready.net, whole.seed, backend=backend, gui=gui, work=work)
+    window = None
+    if gui is not None:
+        try:
+            end_us = None if endless else whole.warmup_us + whole.duration_us
+            window = Window(traffic, ready.tasks, gui, end_us=end_us, agents=agents, recorder=recorder)
+        except BaseException:
+            traffic.close()
+            raise
     engine = Engine(
         traffic,
         ready.tasks,
         warmup_us=whole.warmup_us,
         duration_us=None if endless else whole.duration_us,
-        recorder=recorder,
+        recorder=window or recorder,
         progress=progress,
     )
-    return Assembly(ready, traffic, engine)
+    return Assembly(ready, traffic, engine, window=window)
 
 
 def reseeded(scenario: Scenario, seed: int) -> Scenario:

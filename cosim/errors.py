@@ -44,6 +44,12 @@ class AgentError(CosimError):
     exit_code = 4
 
 
+class Interrupted(CosimError):
+    """The user ended the run by closing its window; like Ctrl-C, exit code 130."""
+
+    exit_code = 130
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to *name*, or an empty string."""
     match = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.55)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from cosim.errors import ScenarioError
 
 if TYPE_CHECKING:
     from cosim.runner import RunResult
+    from cosim.traffic.gui import GuiOptions
 
 
 def run_command(
@@ -95,6 +96,9 @@ def run_command(
             assert scenario is not None
             result = runner.run(scenario, options, seed=seed, overrides=overrides)
     _report(result, as_json)
+    if result.window is not None:
+        print("sumo-gui stays open: close its window, or press Ctrl-C", file=sys.stderr)
+        runner.wait_for_window(result)
     if result.error is not None:
         raise result.error
     if result.status == "interrupted":
@@ -107,7 +111,7 @@ def _one_of(scenario: str | None, resume: Path | None, replay: Path | None) -> N
         raise ScenarioError("give one of: a SCENARIO, --resume DIR, --replay DIR")
 
 
-def _gui_options(wanted: bool, delay: str, quit_at_end: bool, screenshot: Path | None) -> Any:
+def _gui_options(wanted: bool, delay: str, quit_at_end: bool, screenshot: Path | None) -> GuiOptions | None:
     if not wanted:
         return None
     from cosim.scenario.units import TIME
@@ -117,6 +121,8 @@ def _gui_options(wanted: bool, delay: str, quit_at_end: bool, screenshot: Path |
         pause = TIME.read(delay)
     except ValueError as error:
         raise ScenarioError(f"--gui-delay {delay}: {error}") from None
+    if pause < 0:
+        raise ScenarioError(f"--gui-delay {delay}: must not be negative")
     return GuiOptions(delay_s=pause, quit_at_end=quit_at_end, screenshot=screenshot)
 
 

@@ -123,7 +123,7 @@ _HDV: dict[str, Any] = {
     "length": 5.0,
     "speed_mode": 25,
     "lane_change_mode": 1,
-    "color": "white",
+    "color": "240,160,0",
 }
 _BUILT_IN: dict[str, dict[str, Any]] = {
     "hdv": _HDV,

@@ -10,8 +10,10 @@ One libsumo simulation can live in a process; :func:`claim` keeps count and a se
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -27,6 +29,10 @@ READ_VARS = (0x43, 0x40, 0x72, 0x56, 0x39, 0x51)
 
 # TraCI codes of the simulation's lists of ids (and collisions) of the last step.
 _DEPARTED, _ARRIVED, _COLLISIONS, _TELEPORTS, _TELEPORTED = 0x74, 0x7A, 0x23, 0x76, 0x78
+
+_START_S = 30.0
+QUIT_AT_END = "--quit-on-end"
+"""sumo-gui's option that closes its window with the connection."""
 
 _lock = threading.Lock()
 _libsumo_owner: object | None = None
@@ -198,6 +204,8 @@ class TraciBackend:
         binary = sumo_binary("sumo-gui" if gui else "sumo")
         self._log = open(log, "ab") if log else open(os.devnull, "ab")  # noqa: SIM115 - lives as long as SUMO
         self._log_path = log
+        self.gui = gui
+        self._stays = gui and QUIT_AT_END not in arguments
         connection = None
         for attempt in range(3):  # another program may take the free port before SUMO does
             port = getFreeSocketPort()
@@ -209,12 +217,14 @@ class TraciBackend:
                 start_new_session=True,  # Ctrl-C reaches cosim alone, which then closes SUMO tidily
             )
             try:
-                connection = traci.connect(port, numRetries=600, proc=self.process, waitBetweenRetries=0.05)
+                connection = _connect(port, self.process)
                 break
-            except (*self.fatal, traci.TraCIException) as why:
-                if self.process.poll() is None:
-                    self.process.kill()
+            except BaseException as why:
+                self.process.kill()
                 self.process.wait()
+                if not isinstance(why, (*self.fatal, traci.TraCIException)):
+                    self._log.close()
+                    raise
                 if attempt == 2 or "bind" not in self.last_words():
                     self._log.close()
                     words = self.last_words()
@@ -269,14 +279,53 @@ class TraciBackend:
         xyz = np.array([row[READ_VARS[4]] for row in rows], dtype=np.float64)
         return values, xyz, [row[READ_VARS[5]] for row in rows]
 
-    def close(self) -> None:
+    def window_closed(self) -> bool:
+        """Whether the user closed the window: the connection broke, and SUMO ended of its own accord."""
+        try:
+            return self.process.wait(timeout=2) == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+    def leave(self) -> subprocess.Popen[bytes]:
+        """End the simulation but leave the window, if it stays, to the user."""
         try:
             self.api.close(False)
         except Exception:
             pass
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
         self._log.close()
+        return self.process
+
+    def close(self) -> None:
+        end_window(self.leave(), 0.5 if self._stays else 10.0)
+
+
+def _connect(port: int, process: subprocess.Popen[bytes]) -> Any:
+    """Return the connection as soon as SUMO listens; traci's own retries would each print a line."""
+    import traci
+
+    give_up = time.monotonic() + _START_S
+    while True:
+        try:
+            return traci.connect(port, numRetries=0, proc=process)
+        except traci.FatalTraCIError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+
+
+def end_window(process: subprocess.Popen[bytes], patience_s: float = 0.0) -> None:
+    """End a SUMO whose connection is closed, and wait for it; it may end by itself within *patience_s*.
+
+    sumo-gui shows a question when its simulation is over and completes SUMO's own outputs only as it quits, which
+    an interrupt makes it do.
+    """
+    give_up = time.monotonic() + patience_s + 5.0
+    while time.monotonic() < give_up:
+        try:
+            process.wait(timeout=patience_s or 0.01)
+            return
+        except subprocess.TimeoutExpired:
+            patience_s = 0.5
+            process.send_signal(signal.SIGINT) if os.name == "posix" else process.terminate()
+    process.kill()
+    process.wait()

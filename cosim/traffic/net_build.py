@@ -17,6 +17,7 @@ from xml.sax.saxutils import quoteattr
 
 from cosim.errors import ScenarioError
 from cosim.traffic.backend import sumo_binary, sumo_home
+from cosim.traffic.gui import view_settings_text
 from cosim.traffic.nets import file_stem, find_spec, read_spec
 from cosim.traffic.schematic import write_plain_xml
 
@@ -87,7 +88,7 @@ def build_net(name_or_folder: str | Path, out: Path | None = None) -> list[Path]
         buildings.write_text(_buildings(folder / spec["buildings"], net_file), encoding="utf-8")
         written.append(buildings)
     settings = target / GUI_SETTINGS
-    settings.write_text(gui_settings_text(), encoding="utf-8")
+    settings.write_text(view_settings_text(), encoding="utf-8")
     return [*written, settings]
 
 
@@ -150,21 +151,4 @@ def sumocfg_text(net_file: str, additional: list[str]) -> str:
         f'        <gui-settings-file value="{GUI_SETTINGS}"/>\n'
         "    </gui_only>\n"
         "</sumoConfiguration>\n"
-    )
-
-
-def gui_settings_text() -> str:
-    """Return sumo-gui's view settings: light ground, stations and their names readable from afar."""
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        "<viewsettings>\n"
-        '    <scheme name="cosim">\n'
-        '        <opengl antialiase="1" dither="0"/>\n'
-        '        <background backgroundColor="236,240,232" showGrid="0"/>\n'
-        '        <vehicles vehicleMode="0" vehicleQuality="2" vehicle_minSize="2"/>\n'
-        '        <pois poi_minSize="2" poi_exaggeration="1" poi_constantSize="1" poiName_show="1"\n'
-        '              poiName_size="40" poiName_color="20,20,20" poiName_constantSize="1"/>\n'
-        "    </scheme>\n"
-        '    <delay value="100"/>\n'
-        "</viewsettings>\n"
     )

@@ -11,7 +11,8 @@ from __future__ import annotations
 import tempfile
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
@@ -21,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.clock import US
-from cosim.errors import TrafficError
+from cosim.errors import Interrupted, TrafficError
 from cosim.traffic import files
 from cosim.traffic.backend import Backend, LibsumoBackend, TraciBackend
 from cosim.traffic.commands import Commands, Order
 from cosim.traffic.demand import Demand, Departure
 from cosim.traffic.flow_idm import FlowIdm
+from cosim.traffic.gui import GuiOptions, LeftWindow, gui_arguments
 from cosim.traffic.nets import Net
 from cosim.traffic.state import TrafficState, VehicleType, entity_key
 
@@ -70,7 +72,7 @@ class Traffic:
         seed: int,
         *,
         backend: str | None = None,
-        gui: Sequence[str] | None = None,
+        gui: GuiOptions | None = None,
         work: Path | None = None,
     ) -> None:
         self.net = net
@@ -88,7 +90,9 @@ class Traffic:
         try:
             if gui is not None or (backend or config.backend) == "traci":
                 log = (work or scratch) / "sumo.out"
-                self.backend = TraciBackend([*arguments, *(gui or ())], gui=gui is not None, log=log)
+                if gui is not None:
+                    arguments += gui_arguments(gui, net, scratch)
+                self.backend = TraciBackend(arguments, gui=gui is not None, log=log)
             else:
                 self.backend = LibsumoBackend(arguments, self)
         except BaseException:
@@ -123,6 +127,22 @@ class Traffic:
             self._open = False
             self.backend.close()
             self._scratch.cleanup()
+
+    def leave_window(self) -> LeftWindow:
+        """End the simulation but leave sumo-gui's window, with the last step in it, to the user."""
+        assert isinstance(self.backend, TraciBackend)
+        self._open = False
+        window = LeftWindow(self.backend.leave())
+        self._scratch.cleanup()
+        return window
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Turn failures of :attr:`api` into TrafficError, or Interrupted if the user closed the window."""
+        try:
+            yield
+        except (*self.backend.fatal, *self.backend.error) as why:
+            raise self._died(why, self.state.t_us) from why
 
     @property
     def api(self) -> Any:
@@ -161,8 +181,12 @@ class Traffic:
             except (*self.backend.fatal, *self.backend.error) as why:
                 raise self._died(why, self.state.t_us) from why
 
-    def _died(self, why: BaseException, t_us: int) -> TrafficError:
-        words = self.backend.last_words() if isinstance(self.backend, TraciBackend) else ""
+    def _died(self, why: BaseException, t_us: int) -> TrafficError | Interrupted:
+        words = ""
+        if isinstance(self.backend, TraciBackend):
+            if self.backend.gui and isinstance(why, self.backend.fatal) and self.backend.window_closed():
+                return Interrupted(f"sumo-gui's window was closed at {t_us / US:g} s")
+            words = self.backend.last_words()
         return TrafficError(
             f"SUMO failed at {t_us / US:g} s: {words or str(why).strip() or type(why).__name__}"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.lockstep.protocol import LEAVE_IT
 from cosim.tasks.driving.zone import (
     FRONT,
     LEFT_FRONT,
@@ -31,6 +32,9 @@ HEADWAY_SCALE = 50.0
 NO_HEADWAY = 1000.0
 SHORTEST_HEADWAY = 5.0
 SIGHT = 100.0
+
+_PEDAL = ("brake", "keep speed", "accelerate")
+_WHEEL = ("change right", "keep lane", "change left")
 
 OBS_NAMES = (
     "s", "lane", "speed", "type", "target", "h_left", "h_front", "h_right",
@@ -102,3 +106,15 @@ def action_mask(zone: Zone, who: NDArray[np.intp], lanes: int, distance: float |
 def decode(values: NDArray[np.int64], accel_step: float) -> tuple[Floats, NDArray[np.int64]]:
     """Return acceleration (m/s^2) and lateral movement (+1 left) of discrete actions (n,)."""
     return np.asarray((values % 3 - 1) * accel_step, dtype=np.float64), values // 3 - 1
+
+
+def describe_discrete(values: NDArray[np.int64]) -> list[str]:
+    """Return each action (n,) in words, such as ``accelerate, keep lane``."""
+    return [
+        f"{_PEDAL[a % 3]}, {_WHEEL[a // 3]}" if a != LEAVE_IT else "left to SUMO" for a in values.tolist()
+    ]
+
+
+def describe_continuous(values: Floats, accel_step: float) -> list[str]:
+    """Return each action (n, 2), as the agent scales them, in words, such as ``+1.3 m/s2, change left``."""
+    return [f"{accel_step * a:+.1f} m/s2, {_WHEEL[round(lateral) + 1]}" for a, lateral in values.tolist()]

@@ -13,7 +13,17 @@ from cosim.errors import ScenarioError, nearest
 from cosim.lockstep.protocol import LEAVE_IT, Actions, ActionSpec, Observations, RoleSpec
 from cosim.tasks.base import Instant, TaskContext, TaskEvent
 from cosim.tasks.driving.metrics import METRICS, Statistics
-from cosim.tasks.driving.observation import ACTIONS, KEEP, OBS_DIM, action_mask, decode, features, observe
+from cosim.tasks.driving.observation import (
+    ACTIONS,
+    KEEP,
+    OBS_DIM,
+    action_mask,
+    decode,
+    describe_continuous,
+    describe_discrete,
+    features,
+    observe,
+)
 from cosim.tasks.driving.options import LEFT, RIGHT, STRAIGHT, DrivingOptions
 from cosim.tasks.driving.reward import action_reward, environment_reward, lane_distance, position_reward
 from cosim.tasks.driving.zone import Floats, Zone, neighbours
@@ -436,6 +446,12 @@ class DrivingTask:
             commands.lane(rows[change], lane, self._context.step_us / US)
 
     # -- what is reported --
+
+    def describe(self, actions: Actions) -> Sequence[str]:
+        """Return each action in words, for the window of a run."""
+        if self.options.actions == "discrete":
+            return describe_discrete(actions.values)
+        return describe_continuous(actions.values, self.options.accel_step)
 
     def step_values(self) -> Sequence[float]:
         return (

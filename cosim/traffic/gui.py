@@ -1,0 +1,351 @@
+"""sumo-gui: how it is opened, what is drawn in it beside SUMO's own picture, and how it is left at the end.
+
+:class:`GuiOptions` becomes sumo-gui's options, :func:`view_settings_text` is the look of the shipped nets,
+:class:`Canvas` draws stations, coverage discs and links.  Nothing here changes the simulation: a run with a window
+has the same tables as one without.  What a running scenario shows (the agents' last actions) is
+:mod:`cosim.window`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Iterable, Sequence
+from ctypes.util import find_library
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.errors import ScenarioError, TrafficError
+from cosim.traffic.backend import QUIT_AT_END, end_window, sumo_binary
+from cosim.traffic.geometry import NetGeometry
+from cosim.traffic.nets import Net, load_geometry
+
+Floats = NDArray[np.float64]
+Colour = tuple[int, int, int, int]
+"""Red, green, blue and opacity, 0 to 255."""
+Box = tuple[float, float, float, float]
+"""xmin, ymin, xmax, ymax, m."""
+
+VIEW = "View #0"
+"""sumo-gui's name of its first view."""
+WINDOW_SIZE = (1280, 800)
+NEAR, FAR = "cosim", "cosim_far"
+"""Names of the two view schemes: vehicles in their true size, and never shorter than some 14 pixels."""
+_FAR_BELOW = 2.9
+"""Pixels a metre below which a car in true size is shorter than ``FAR`` draws it."""
+
+STATION_COLOURS: dict[str, Colour] = {"rsu": (209, 50, 31, 255), "bs": (126, 63, 178, 255)}
+_OTHER_STATION: Colour = (32, 120, 96, 255)
+LINK_COLOURS: dict[str, Colour] = {"serving": (209, 50, 31, 160), "d2d": (230, 140, 0, 200)}
+_CORNERS = 72
+_LINE_M = 0.3
+_MARGIN = 0.04
+# SUMO draws shapes of negative layers beneath the road; buildings lie on -1, vehicles are drawn above 100.
+_DISC_LAYER, _LINK_LAYER, _STATION_LAYER = -10.0, 90.0, 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class GuiOptions:
+    """How a run is shown: pause after each step (s), whether the window closes at the end, a PNG of the end."""
+
+    delay_s: float = 0.1
+    quit_at_end: bool = False
+    screenshot: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StationMark:
+    """A station to be drawn: place (m), ``kind`` such as rsu or bs, radius of its coverage (m, 0: no disc)."""
+
+    id: str
+    x: float
+    y: float
+    kind: str = "rsu"
+    range_m: float = 0.0
+
+
+# -- opening --
+
+
+def check_gui(options: GuiOptions) -> None:
+    """Check what a window needs before anything is started or written.
+
+    Raises:
+        ScenarioError: there is no display, or the screenshot's name is not that of a PNG file.
+        TrafficError: sumo-gui does not run on this machine.
+    """
+    picture = options.screenshot
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise ScenarioError(f"--screenshot {picture}: the name must end in .png")
+    if picture is not None and (picture.is_dir() or not os.access(picture.resolve().parent, os.W_OK)):
+        raise ScenarioError(f"--screenshot {picture}: no file of that name can be written there")
+    if os.name == "posix":
+        display = os.environ.get("DISPLAY", "")
+        if not display:
+            raise ScenarioError(
+                "sumo-gui needs a display and DISPLAY is not set: run in a desktop session, or put"
+                " `xvfb-run -a` in front (with --gui-quit, as nobody sees that window)"
+            )
+        if not _display_answers(display):
+            raise ScenarioError(f"sumo-gui needs a display and none answers at DISPLAY={display}")
+    done = subprocess.run(
+        [sumo_binary("sumo-gui"), "--version"], capture_output=True, text=True, timeout=60, check=False
+    )
+    if done.returncode:
+        words = (done.stderr or done.stdout).strip().splitlines()
+        raise TrafficError(f"sumo-gui does not run here: {words[-1] if words else done.returncode}")
+
+
+def _display_answers(display: str) -> bool:
+    """Whether an X server can be reached; True also if libX11 is not found, as sumo-gui then says so itself."""
+    library = find_library("X11")
+    if library is None:
+        return True
+    x11 = ctypes.CDLL(library)
+    x11.XOpenDisplay.argtypes = [ctypes.c_char_p]
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
+    connection = x11.XOpenDisplay(display.encode())
+    if connection:
+        x11.XCloseDisplay(connection)
+    return bool(connection)
+
+
+def gui_arguments(options: GuiOptions, net: Net, scratch: Path) -> list[str]:
+    """Return sumo-gui's options; a net without view settings of its own gets ours, written into *scratch*."""
+    settings = net.gui_settings
+    if settings is None or not settings.is_file():
+        settings = scratch / "gui.settings.xml"
+        settings.write_text(view_settings_text(), encoding="utf-8")
+    arguments = [
+        "--start",
+        "--delay",
+        f"{1000 * options.delay_s:g}",
+        "--gui-settings-file",
+        str(settings),
+        "--window-size",
+        ",".join(map(str, WINDOW_SIZE)),
+    ]
+    return [*arguments, QUIT_AT_END] if options.quit_at_end else arguments
+
+
+def view_settings_text() -> str:
+    """Return the view settings of the shipped nets: grey roads on light ground, and two schemes of vehicle size.
+
+    The agent's last action (vehicle parameter ``cosim.action``) is written beside selected vehicles.
+    """
+    near = 'vehicleQuality="2" vehicle_constantSize="0" vehicle_exaggeration="1"'
+    far = 'vehicleQuality="1" vehicle_constantSize="1" vehicle_exaggeration="0.5"'
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f"<viewsettings>\n{_scheme(FAR, far)}{_scheme(NEAR, near)}"
+        '    <delay value="100"/>\n</viewsettings>\n'
+    )
+
+
+def _scheme(name: str, vehicle_size: str) -> str:
+    return (
+        f'    <scheme name="{name}">\n'
+        '        <opengl antialiase="1" dither="0"/>\n'
+        '        <background backgroundColor="243,242,236" showGrid="0"/>\n'
+        '        <edges laneEdgeMode="0" laneShowBorders="1" showLinkDecals="1">\n'
+        '            <colorScheme name="uniform"><entry color="91,99,107" name="road"/></colorScheme>\n'
+        "        </edges>\n"
+        '        <junctions junctionMode="0" drawShape="1">\n'
+        '            <colorScheme name="uniform"><entry color="107,115,123"/></colorScheme>\n'
+        "        </junctions>\n"
+        f'        <vehicles vehicleMode="0" showBlinker="1" vehicle_minSize="0" {vehicle_size}\n'
+        '                  vehicleTextParam="cosim.action" vehicleText_show="1" vehicleText_onlySelected="1"\n'
+        '                  vehicleText_size="60" vehicleText_constantSize="1"\n'
+        '                  vehicleText_color="20,20,20" vehicleText_bgColor="255,255,255,200"/>\n'
+        '        <pois poi_minSize="0" poi_exaggeration="1" poi_constantSize="1"\n'
+        '              poiName_show="1" poiName_size="50" poiName_constantSize="1" poiName_color="20,20,20"/>\n'
+        '        <legend showSizeLegend="1"/>\n'
+        "    </scheme>\n"
+    )
+
+
+# -- drawing --
+
+
+def station_marks(geometry: NetGeometry) -> tuple[StationMark, ...]:
+    """Return a net's own stations: POIs of type rsu or bs, their disc from the parameter ``range`` (m)."""
+    return tuple(
+        StationMark(poi.id, poi.x, poi.y, poi.type, float(poi.params.get("range", 0.0)))
+        for poi in geometry.stations()
+    )
+
+
+def view_box(net: Net, stations: Sequence[StationMark] = ()) -> Box:
+    """Return what to show at first, m.
+
+    It is the whole net, or the net's zone where that is but a small part of it, with the stations' discs unless
+    they would make the roads small.
+    """
+    geometry = load_geometry(net)
+    low, high = np.array(geometry.boundary[:2]), np.array(geometry.boundary[2:])
+    lanes = [lane.shape for edge in net.zone if edge in geometry.edges for lane in geometry.edges[edge].lanes]
+    if lanes:
+        points = np.concatenate(lanes)
+        zone = points.min(axis=0), points.max(axis=0)
+        if max(high - low) > 2 * max(zone[1] - zone[0]):
+            low, high = zone
+    if stations:
+        sites = np.array([(m.x, m.y) for m in stations])
+        reach = np.array([m.range_m if np.isfinite(m.range_m) else 0.0 for m in stations])[:, None]
+        wide_low = np.minimum(low, (sites - reach).min(axis=0))
+        wide_high = np.maximum(high, (sites + reach).max(axis=0))
+        if max(wide_high - wide_low) <= 1.5 * max(high - low):
+            low, high = wide_low, wide_high
+    margin = _MARGIN * float(max(high - low))
+    low, high = low - margin, high + margin
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+@dataclass(slots=True)
+class _Links:
+    """The segments of one kind as they stand in the window."""
+
+    segments: Floats
+    colour: Colour
+
+
+class Canvas:
+    """Draws over one sumo-gui; ``api`` is its TraCI connection (:attr:`cosim.traffic.sumo.Traffic.api`)."""
+
+    def __init__(self, api: Any) -> None:
+        self.api = api
+        self.stations: dict[str, StationMark] = {}
+        self._links: dict[str, _Links] = {}
+        self._schemes = False
+
+    def show(self, box: Box, settings: Path | None = None) -> None:
+        """Bring *box* into view; with view *settings* that have our two schemes, follow the zoom from then on."""
+        self.api.gui.setBoundary(VIEW, *box)
+        text = settings.read_text(encoding="utf-8") if settings else view_settings_text()
+        self._schemes = all(f'name="{name}"' in text for name in (NEAR, FAR))
+        self.follow_zoom()
+
+    def follow_zoom(self) -> None:
+        """Draw vehicles large in an overview and in true size from near; a scheme of the user's own is left."""
+        if not self._schemes:
+            return
+        (left, _), (right, _) = self.api.gui.getBoundary(VIEW)
+        wanted = FAR if WINDOW_SIZE[0] < _FAR_BELOW * (right - left) else NEAR
+        if self.api.gui.getSchema(VIEW) == (NEAR if wanted == FAR else FAR):
+            self.api.gui.setSchema(VIEW, wanted)
+
+    def draw_stations(self, stations: Sequence[StationMark]) -> None:
+        """Show exactly these stations: a mark each, and a disc where ``range_m`` is positive and finite.
+
+        May be called again with stations that moved, came or went; a POI of that id that the net already has is
+        used.
+        """
+        wanted = {mark.id: mark for mark in stations}
+        for name in self.stations.keys() - wanted.keys():
+            self.api.poi.remove(name)
+            self._remove_disc(self.stations[name])
+        there = set(self.api.poi.getIDList())
+        for mark in wanted.values():
+            before = self.stations.get(mark.id)
+            if before == mark:
+                continue
+            if mark.id in there:
+                self.api.poi.setPosition(mark.id, mark.x, mark.y)
+            else:
+                colour = STATION_COLOURS.get(mark.kind, _OTHER_STATION)
+                self.api.poi.add(mark.id, mark.x, mark.y, colour, mark.kind, _STATION_LAYER)
+            if before is not None:
+                self._remove_disc(before)
+            self._add_disc(mark)
+        self.stations = wanted
+
+    def draw_links(
+        self, kind: str, segments: Floats, colour: Colour | None = None, width: float = _LINE_M
+    ) -> None:
+        """Show exactly *segments* as the links of that *kind*, such as serving or d2d.
+
+        Args:
+            kind: links of other kinds stay as they are.
+            segments: (n, 4) x1, y1, x2, y2 in m; rows with NaN are left out.
+            colour: by default that of ``LINK_COLOURS``.
+            width: m.
+        """
+        paint = colour or LINK_COLOURS.get(kind, _OTHER_STATION)
+        new = np.asarray(segments, dtype=np.float64).reshape(-1, 4)
+        new = new[~np.isnan(new).any(axis=1)]
+        drawn = self._links.get(kind)
+        old = np.empty((0, 4)) if drawn is None else drawn.segments
+        if drawn is not None and drawn.colour != paint:
+            for k in range(len(old)):
+                self.api.polygon.setColor(f"link.{kind}.{k}", paint)
+        both = min(len(old), len(new))
+        moved = np.flatnonzero((old[:both] != new[:both]).any(axis=1))
+        for k, (x1, y1, x2, y2) in zip(moved.tolist(), new[moved].tolist(), strict=True):
+            self.api.polygon.setShape(f"link.{kind}.{k}", ((x1, y1), (x2, y2)))
+        for k, (x1, y1, x2, y2) in enumerate(new[both:].tolist(), both):
+            ends = ((x1, y1), (x2, y2))
+            self.api.polygon.add(
+                f"link.{kind}.{k}", ends, paint, False, f"link.{kind}", _LINK_LAYER, lineWidth=width
+            )
+        for k in range(both, len(old)):
+            self.api.polygon.remove(f"link.{kind}.{k}")
+        self._links[kind] = _Links(new, paint)
+
+    def write(self, thing: str, texts: Iterable[tuple[str, str]]) -> None:
+        """Give a vehicle, or a station that is drawn, parameters that sumo-gui's parameter window shows."""
+        domain = self.api.poi if thing in self.stations else self.api.vehicle
+        for key, text in texts:
+            domain.setParameter(thing, key, text)
+
+    def screenshot(self, file: Path) -> None:
+        """Have the view saved as a picture; sumo-gui does so when its next step is done."""
+        self.api.gui.screenshot(VIEW, str(file.resolve()))
+
+    def _add_disc(self, mark: StationMark) -> None:
+        if not (0.0 < mark.range_m < np.inf):
+            return
+        turn = np.linspace(0.0, 2.0 * np.pi, _CORNERS + 1)
+        ring = np.column_stack([mark.x + mark.range_m * np.cos(turn), mark.y + mark.range_m * np.sin(turn)])
+        shape = [(x, y) for x, y in ring.tolist()]
+        red, green, blue, _ = STATION_COLOURS.get(mark.kind, _OTHER_STATION)
+        add = self.api.polygon.add
+        add(f"coverage.{mark.id}", shape, (red, green, blue, 20), True, "coverage", _DISC_LAYER)
+        edge = (red, green, blue, 130)
+        add(f"coverage.{mark.id}.edge", shape, edge, False, "coverage", _DISC_LAYER + 1, lineWidth=_LINE_M)
+
+    def _remove_disc(self, mark: StationMark) -> None:
+        if 0.0 < mark.range_m < np.inf:
+            self.api.polygon.remove(f"coverage.{mark.id}")
+            self.api.polygon.remove(f"coverage.{mark.id}.edge")
+
+
+# -- the end --
+
+
+class LeftWindow:
+    """A sumo-gui whose simulation is over and that now belongs to the user."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def open(self) -> bool:
+        """Whether the window is still there."""
+        return self._process.poll() is None
+
+    def wait(self) -> None:
+        """Return when the user has closed the window; Ctrl-C closes it."""
+        try:
+            self._process.wait()
+        except KeyboardInterrupt:
+            self.close()
+
+    def close(self) -> None:
+        """Close the window; never raises, may be called again."""
+        end_window(self._process)

@@ -1,0 +1,183 @@
+"""What a run shows in sumo-gui: the agents' last actions in words, stations with their coverage, links.
+
+:class:`Window` stands between the engine and the recorder of a run that has a window.  It passes on everything it is
+told and draws; what it orders of sumo-gui is neither in the simulation nor in the record.  A task says its actions in
+words if it has a method ``describe`` (:class:`Describes`), which is called only when there is a window.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from cosim.engine import Recorder, Scheduled
+from cosim.errors import TrafficError
+from cosim.lockstep.protocol import Actions, Observations
+from cosim.tasks import Instant
+from cosim.traffic.gui import Canvas, GuiOptions, LeftWindow, station_marks, view_box
+from cosim.traffic.nets import load_geometry
+from cosim.traffic.sumo import Traffic
+
+Layer = Callable[[Canvas, Instant], None]
+"""Draws what is to be seen at an instant, such as the serving links."""
+
+_FRAME_S = 0.04
+"""Layers are drawn at most this often in wall time: nobody sees more, and each shape costs a message to SUMO."""
+_PICTURE_S = 10.0
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A task that says in words what was decided."""
+
+    def describe(self, actions: Actions) -> Sequence[str]:
+        """Return one short text a row of *actions*, such as ``accelerate, keep lane``."""
+
+
+class Window:
+    """The window of one run.
+
+    Args:
+        traffic: a running sumo-gui.
+        tasks: what decides in this run.
+        options: of which ``screenshot`` is taken at the end.
+        end_us: the run's end, for the screenshot (None: without end, no screenshot).
+        agents: name of the agent of each task.
+        recorder: told of everything first.
+
+    Layers may be added to ``layers``.
+
+    Raises:
+        TrafficError: SUMO died; Interrupted if the user closed the window.
+    """
+
+    def __init__(
+        self,
+        traffic: Traffic,
+        tasks: Sequence[Scheduled],
+        options: GuiOptions,
+        *,
+        end_us: int | None = None,
+        agents: Mapping[str, str] | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.canvas = Canvas(traffic.api)
+        self.layers: list[Layer] = []
+        self._traffic = traffic
+        self._tasks = {s.name: s.task for s in tasks}
+        self._agents = dict(agents or {})
+        self._recorder = recorder
+        self._options = options
+        self._ids: tuple[str, ...] = ()
+        self._there: set[str] = set()
+        self._words: dict[str, dict[str, str]] = {}
+        self._drawn_at = 0.0
+        # sumo-gui saves a picture when the step that follows the order is done: the order comes one step early.
+        step = traffic.step_us
+        last_us = None if end_us is None else -(-end_us // step) * step
+        self._picture_us = None if options.screenshot is None or last_us is None else last_us - step
+        with traffic.reporting():
+            stations = station_marks(load_geometry(traffic.net))
+            self.canvas.show(view_box(traffic.net, stations), traffic.net.gui_settings)
+            self.canvas.draw_stations(stations)
+            if options.screenshot is not None:
+                options.screenshot.unlink(missing_ok=True)
+                self._take_picture(0)
+
+    def actions(
+        self, t_us: int, task: str, phase: str, asked: Observations, answered: Actions, done: Actions
+    ) -> None:
+        """Write each decision, in words, to the vehicle (or station) that it is about."""
+        if self._recorder is not None:
+            self._recorder.actions(t_us, task, phase, asked, answered, done)
+        ids = asked.ids[: asked.active]
+        if not ids:
+            return
+        self._see(self._traffic.state.ids)
+        words = self._describe(task, answered, done)
+        with self._traffic.reporting():
+            for k, (name, text) in enumerate(zip(ids, words, strict=True)):
+                if name in self._there or name in self.canvas.stations:
+                    self._write(name, task, text)
+                    if answered.notes:
+                        notes = [(f"cosim.{key}", str(note[k])) for key, note in answered.notes.items()]
+                        self.canvas.write(name, notes)
+
+    def instant(self, now: Instant) -> None:
+        """Draw the layers, if a frame is due."""
+        if self._recorder is not None:
+            self._recorder.instant(now)
+        wall = time.monotonic()
+        picture = now.t_us == self._picture_us
+        if not picture and wall - self._drawn_at < _FRAME_S:
+            return
+        self._drawn_at = wall
+        with self._traffic.reporting():
+            self.canvas.follow_zoom()
+            for layer in self.layers:
+                layer(self.canvas, now)
+            self._take_picture(now.t_us)
+
+    def finish(self) -> None:
+        """Wait for the screenshot that the last step was to give; TrafficError if none came."""
+        file = self._options.screenshot
+        if file is None or self._picture_us is None:
+            return
+        give_up = time.monotonic() + _PICTURE_S
+        while not _complete_png(file):
+            if time.monotonic() > give_up:
+                raise TrafficError(f"sumo-gui saved no screenshot as {file}: can it write there?")
+            time.sleep(0.02)
+
+    def leave(self) -> LeftWindow:
+        """End the simulation and leave the window to the user."""
+        return self._traffic.leave_window()
+
+    def _take_picture(self, t_us: int) -> None:
+        if self._options.screenshot is not None and t_us == self._picture_us:
+            self.canvas.screenshot(self._options.screenshot)
+
+    def _see(self, ids: tuple[str, ...]) -> None:
+        """Take note of who is on the road, and forget those who left."""
+        if ids is not self._ids:
+            self._ids, self._there = ids, set(ids)
+            known = self._there | self.canvas.stations.keys()
+            self._words = {name: said for name, said in self._words.items() if name in known}
+
+    def _describe(self, task: str, answered: Actions, done: Actions) -> list[str]:
+        decider = self._tasks[task]
+        describe = decider.describe if isinstance(decider, Describes) else plain_words
+        was_done, was_asked = describe(done), describe(answered)
+        return [d if d == a else f"{d} (asked: {a})" for d, a in zip(was_done, was_asked, strict=True)]
+
+    def _write(self, name: str, task: str, text: str) -> None:
+        said = self._words.setdefault(name, {})
+        if said.get(task) == text:
+            return
+        new = task not in said
+        said[task] = text
+        several = len(self._tasks) > 1
+        action = "; ".join(f"{t}: {words}" if several else words for t, words in said.items())
+        parameters = [("cosim.action", action)]
+        if new:
+            agents = (self._agents.get(t, "") for t in said)
+            parameters.append(("cosim.agent", "; ".join(a for a in agents if a)))
+        self.canvas.write(name, parameters)
+
+
+def plain_words(actions: Actions) -> list[str]:
+    """Return the bare numbers of each row, for tasks that do not say more."""
+    values = actions.values
+    if values.ndim == 1:
+        return [f"choice {value:g}" for value in values.tolist()]
+    return [" ".join(f"{value:.3g}" for value in row) for row in values.tolist()]
+
+
+def _complete_png(file: Path) -> bool:
+    """Whether *file* is there and ends as every PNG file does, with an IEND chunk."""
+    try:
+        return file.read_bytes()[-8:-4] == b"IEND"
+    except FileNotFoundError:
+        return False
