@@ -10,12 +10,24 @@ from matplotlib.figure import Figure
 
 from cosim.plots.intervals import Interval, mean_interval
 from cosim.plots.quantities import quantity
-from cosim.plots.style import FAINT, INK, drawn_in_house_style, finish, lighter, new_figure, series_style
+from cosim.plots.style import (
+    FAINT,
+    INK,
+    NARROW,
+    WIDTH,
+    drawn_in_house_style,
+    finish,
+    lighter,
+    new_figure,
+    series_style,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
 _ALL = ""
+_NARROW_BARS = 9
+"""More bars take a wider figure."""
 
 
 def intervals_by(
@@ -64,8 +76,12 @@ def bars(
     cells = intervals_by(frame, value, x, group)
     places = list(dict.fromkeys(place for place, _ in cells))
     groups = list(dict.fromkeys(name for _, name in cells))
-    long = max((len(str(place)) for place in places), default=0) * len(places) > 70
-    figure, axes = new_figure(height=3.4 if not long else 4.2)
+    letters = max((len(str(place)) for place in places), default=0)
+    wide = len(cells) > _NARROW_BARS
+    slanted = letters * len(places) > (70 if wide else 45)
+    figure, axes = new_figure(
+        width=WIDTH if wide else NARROW, height=3.4 + (0.04 * letters if slanted else 0.0)
+    )
     ax = axes[0, 0]
     width = 0.8 / max(len(groups), 1)
     for k, name in enumerate(groups):
@@ -82,7 +98,7 @@ def bars(
         _draw_runs(ax, frame, (value, x, group), (centre, places, name), width, shown.factor)
         _draw_published(ax, published or {}, (centre, places, name), shown.factor)
     ax.set_xticks(np.arange(len(places)), [str(place) for place in places])
-    if long:
+    if slanted:
         ax.tick_params(axis="x", labelrotation=30)
         for label in ax.get_xticklabels():
             label.set_horizontalalignment("right")

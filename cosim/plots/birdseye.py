@@ -10,7 +10,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cosim.plots.style import INK, drawn_in_house_style, finish, new_figure, type_colours
+from cosim.plots.style import INK, WIDTH, drawn_in_house_style, finish, new_figure, type_colours
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,7 +54,7 @@ def strips(
     times = np.unique(vehicles["t_us"].to_numpy())
     colours = type_colours(on["type"].unique().to_list())
     count = max(len(instants_s), 1)
-    figure, axes = new_figure(count, height=0.9 + 0.33 * count * (1 + 0.5 * lanes), sharex=True)
+    figure, axes = new_figure(count, width=WIDTH, height=0.9 + 0.33 * count * (1 + 0.5 * lanes), sharex=True)
     for ax, instant in zip(axes[:, 0], instants_s, strict=False):
         shown = int(times[np.abs(times - instant * 1e6).argmin()]) if len(times) else round(instant * 1e6)
         _draw_road(ax, length, lanes, lane_width)

@@ -35,6 +35,7 @@ def cdf(
     *,
     x_label: str,
     factor: float = 1.0,
+    colours: Mapping[str, str] | None = None,
     title: str = "",
     runs: Sequence[str] = (),
 ) -> Figure:
@@ -44,12 +45,16 @@ def cdf(
         samples: arrays (n,) by group; the legend says how many values each has.
         x_label: the quantity with its unit in print.
         factor: from SI to that unit.
+        colours: of groups, such as `type_colours`; others take the house's in turn.
         title: what the figure shows.
         runs: names of the runs shown.
     """
     figure, axes = new_figure()
     ax = axes[0, 0]
     for k, (name, values) in enumerate(samples.items()):
+        style = series_style(k)
+        if colours and name in colours:
+            style = {"color": colours[name]}
         count = int(np.count_nonzero(~np.isnan(np.asarray(values, dtype=np.float64))))
         x, share = distribution(values)
         if not count:
@@ -60,7 +65,7 @@ def cdf(
             keep = np.unique(np.linspace(0, len(x) - 1, _POINTS).round().astype(np.int64))
             x, share = x[keep], share[keep]
         x, share = np.concatenate([x[:1], x]), np.concatenate([[0.0], share])
-        ax.plot(x * factor, share, drawstyle="steps-post", label=f"{name} (n = {count})", **series_style(k))
+        ax.plot(x * factor, share, drawstyle="steps-post", label=f"{name} (n = {count})", **style)
     ax.set(xlabel=x_label, ylabel="share of samples ≤ x", ylim=(0, 1.02))
     if ax.lines:
         ax.legend(loc="best")

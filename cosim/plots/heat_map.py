@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cosim.plots.style import drawn_in_house_style, finish, new_figure
+from cosim.plots.style import NARROW, WIDTH, drawn_in_house_style, finish, new_figure
 
 Floats = NDArray[np.float64]
 Range = tuple[float, float]
@@ -52,7 +52,7 @@ def heat_maps(
     """
     columns = min(len(grids), 3)
     rows = -(-len(grids) // columns)
-    width = 5.4 if columns == 1 else 7.5
+    width = NARROW if columns == 1 else WIDTH
     figure, axes = new_figure(rows, columns, width=width, height=0.9 + rows * 3.4 / max(1, columns - 1))
     top = max((float(np.max(grid, initial=0)) for grid in grids), default=0.0) or 1.0
     norm = LogNorm(1, max(top, 2.0)) if log else Normalize(0, top)

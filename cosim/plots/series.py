@@ -33,7 +33,7 @@ def time_series(
         title: what the figure shows.
         runs: names of the runs shown.
     """
-    figure, axes = new_figure(len(columns), height=0.6 + 1.35 * len(columns), sharex=True)
+    figure, axes = new_figure(len(columns), height=0.6 + 1.25 * len(columns), sharex=True)
     for ax, column in zip(axes[:, 0], columns, strict=True):
         shown = quantity(column)
         for k, (label, frame) in enumerate(frames.items()):
@@ -45,7 +45,7 @@ def time_series(
         ax.set_title(shown.axis, fontsize=8.5)
         ax.margins(x=0.01)
     last = axes[-1, 0]
-    last.set_xlabel("time [s]" + (f" (shaded: warm-up, {warmup_s:g} s)" if warmup_s > 0 else ""))
+    last.set_xlabel("time [s]" + (f" (shaded: warm-up of {warmup_s:g} s)" if warmup_s > 0 else ""))
     if len(frames) > 1:
         axes[0, 0].legend(ncols=min(len(frames), 4))
     return finish(figure, title=title, runs=runs)

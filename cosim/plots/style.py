@@ -32,8 +32,8 @@ MAP = "cividis"
 TYPE_COLOURS = {"hdv": COLOURS[0], "cav": COLOURS[1], "passenger": COLOURS[2]}
 """Colours of the built-in vehicle types; others take the next free colour."""
 
-WIDTH = 7.0
-"""Width of a usual figure, inches."""
+WIDTH, NARROW = 7.0, 5.4
+"""Widths of figures, inches: a whole column of text, and one of two beside each other on a page."""
 _FOOTER = 110  # letters below a figure
 
 _HOUSE = {
@@ -92,7 +92,7 @@ def drawn_in_house_style(draw: Callable[P, T]) -> Callable[P, T]:
 
 
 def new_figure(
-    rows: int = 1, columns: int = 1, *, width: float = WIDTH, height: float = 3.6, **subplots: Any
+    rows: int = 1, columns: int = 1, *, width: float = NARROW, height: float = 3.4, **subplots: Any
 ) -> tuple[Figure, Any]:
     """Return a figure on an Agg canvas and its axes, an array (rows, columns).  Sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from cosim.plots.style import FAINT, INK, drawn_in_house_style, finish, new_figure, type_colours
+from cosim.plots.style import FAINT, INK, WIDTH, drawn_in_house_style, finish, new_figure, type_colours
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,7 +97,7 @@ def space_time(
         vehicles = vehicles.filter(vehicles["t_us"].is_between(first, last))
     pieces = lane_pieces(vehicles, edge, length)
     colours = type_colours(piece.type for piece in pieces)
-    figure, axes = new_figure(height=5.2)
+    figure, axes = new_figure(width=WIDTH, height=5.2)
     ax = axes[0, 0]
     for kind, colour in colours.items():
         of_kind = [piece.points for piece in pieces if piece.type == kind]
