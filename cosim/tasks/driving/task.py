@@ -43,7 +43,8 @@ class DrivingTask:
 
     ``shared`` of its observations: ``inflow`` (8,) type + 1 and target + 1 of the vehicle that entered each lane in
     the last step (0, 0: none), ``zone_ids`` (N,) uint64 keys and ``zone_features`` (N, 8) of all vehicles in the zone,
-    ``own_reward`` (n,): each CAV's own share of the reward before.
+    ``own_reward`` (n,): each CAV's own part of the reward before: w1 r_a + w2 r_p of its decision, w4 if it collided,
+    w5 if it completed.
     """
 
     name: ClassVar[str] = "driving"
@@ -89,6 +90,7 @@ class DrivingTask:
         self._measured = 0
         self._measured_reward = 0.0
         self._collided_now = self._completed_now = 0
+        self._own_events: list[tuple[NDArray[np.uint64], float]] = []
         self._zone_keys = np.empty(0, dtype=np.uint64)
         self._zone_slots = np.empty(0, dtype=np.int32)
 
@@ -188,6 +190,7 @@ class DrivingTask:
             return None
         rows = np.array(gone)
         self._collided_now += len(rows)
+        self._own_events.append((state.key[rows], self.options.reward_weights[3]))
         self.statistics.end_early(state.slot[rows], now.measured, collided=True)
         now.commands.remove(rows)
         self._drop_from_zone(state.key[rows])
@@ -288,8 +291,10 @@ class DrivingTask:
             return
         slots, lane = slots[late], zone.lane[late]
         now_done = (lane >= self._low[slots]) & (lane <= self._high[slots]) & ~self._done[slots]
-        self._completed_now += int(now_done.sum())
-        self._done[slots[now_done]] = True
+        if now_done.any():
+            self._completed_now += int(np.count_nonzero(now_done))
+            self._own_events.append((self._zone_keys[late[now_done]], self.options.reward_weights[4]))
+            self._done[slots[now_done]] = True
 
     # -- decisions --
 
@@ -315,6 +320,9 @@ class DrivingTask:
         self._reward = environment_reward(
             options.reward_weights, r_a, r_p, flow, self._collided_now, self._completed_now
         )
+        for keys, amount in self._own_events:
+            own[np.isin(self._acted_keys, keys)] += amount
+        self._own_events = []
         self._own, self._here = own, here
         if now.measured:
             self._measured += 1
@@ -344,6 +352,7 @@ class DrivingTask:
         acted = self._acted_position(self._zone_keys[who])
         own = np.zeros(n + len(gone))
         own[:n] = np.where(acted >= 0, self._own[acted] if len(self._own) else 0.0, 0.0)
+        own[n:] = self._own[gone]
         reward = np.full(n + len(gone), self._reward)
         reward[:n][acted < 0] = 0.0
         mask = self._mask if discrete else None
@@ -359,7 +368,9 @@ class DrivingTask:
             obs_all = obs
         terminated = np.zeros(n + len(gone), dtype=np.bool_)
         terminated[n:] = True
-        truncated = np.full(n + len(gone), self._decisions % options.episode == 0 and self._decisions > 0)
+        truncated = np.full(
+            n + len(gone), self._decisions > 1 and (self._decisions - 1) % options.episode == 0
+        )
         truncated[n:] = False
         self._who, self._obs, self._ids = who, obs, tuple(ids[:n])
         shared: dict[str, NDArray[Any]] = {
@@ -470,6 +481,7 @@ class DrivingTask:
             "masked_actions": self._masked_total,
             "return_per_episode": per_episode,
             "vehicles_left": self.statistics.left,
+            "vehicles_succeeded": self.statistics.left_well,
             "vehicles_collided": self.statistics.collided,
             "vehicles_removed": self.statistics.removed,
         }
