@@ -82,7 +82,7 @@ def max_rx(measured: Measured, config: AssociationConfig) -> Index:
     return _best(measured.rx_dbm, measured)
 
 
-@association("nearest")
+@association("nearest", needs=("distance",))
 def nearest(measured: Measured, config: AssociationConfig) -> Index:
     """Take the nearest station."""
     return _best(-measured.distance, measured)
@@ -139,6 +139,11 @@ class Association:
         self._policy = POLICIES.get(config.policy)
         self._resize(0)
         self._since = np.full((0, 0), NEVER, np.int64)
+
+    @property
+    def needs_distance(self) -> bool:
+        """Whether the policy reads distances."""
+        return "distance" in self._policy.needs
 
     def _resize(self, rows: int) -> None:
         self._serving = np.full(rows, -1, np.int64)

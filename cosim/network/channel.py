@@ -8,6 +8,7 @@ pairs that stay in the second-level cache, with one Philox call for the four nor
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,20 @@ class Matrix:
     fade: Floats | None
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Part of a :class:`Matrix`: the vehicles ``rows`` with all stations.
+
+    ``los`` is None where every link is in line of sight; ``square`` is the squared planar distance, m^2.
+    """
+
+    rows: slice
+    loss_db: Floats
+    los: States | None
+    fade: Floats | None
+    square: Floats
+
+
 class Channel:
     """One channel of the scenario for one pair of radio kinds.
 
@@ -63,7 +78,7 @@ class Channel:
     def __init__(
         self, name: str, config: ChannelConfig, seed: int, tick_us: int, buildings: Buildings, among: bool
     ) -> None:
-        self.name, self._config, self._seed, self._tick_us = name, config, seed, tick_us
+        self.name, self._config, self._seed, self.tick_us = name, config, seed, tick_us
         self._buildings, self._among = buildings, among
         self.clamped = 0
         """Pairs so far that were closer than the path loss model allows."""
@@ -122,7 +137,7 @@ class Channel:
     def begin(self, t_us: int, a: Ends, b: Ends, slots: int, bodies: Bodies | None) -> None:
         """Take over the ends and bodies of the instant ``t_us``; among vehicles, ``b`` is ``a``."""
         self._a, self._b, self._bodies = a, b, bodies
-        self._step = t_us // self._tick_us
+        self._step = t_us // self.tick_us
         self._stream = stream_key(self._seed, self.name, self._step)
         for process in (self._shadow, self._g):
             if process is not None:
@@ -165,16 +180,25 @@ class Channel:
                 g.block(rows, draws.z1)
 
     def matrix(self) -> Matrix:
-        """Return the state of all vehicle-station pairs of this tick; call it once a tick."""
+        """Return the state of all vehicle-station pairs of this tick; call this or :meth:`blocks` once a tick."""
         shape = len(self._a), len(self._b)
         loss, los = np.empty(shape), np.zeros(shape, np.uint8)
         fade = np.empty(shape) if "draws" in self._fading.needs else None
-        self._look_at_obstacles()
-        for rows in self._rows():
-            self._block(rows, loss, los, fade)
+        for block in self.blocks():
+            loss[block.rows] = block.loss_db
+            if block.los is not None:
+                los[block.rows] = block.los
+            if fade is not None:
+                fade[block.rows] = block.fade
         return Matrix(loss, los, fade)
 
-    def _block(self, rows: slice, loss: Floats, los: States, fade: Floats | None) -> None:
+    def blocks(self) -> Iterator[Block]:
+        """Yield the state of this tick, some vehicles at a time; walks advance, so it is used up once a tick."""
+        self._look_at_obstacles()
+        for rows in self._rows():
+            yield self._block(rows)
+
+    def _block(self, rows: slice) -> Block:
         a, b = self._a, self._b
         draws = self._draws(rows)
         dx, dy = a.x[rows][:, None] - b.x, a.y[rows][:, None] - b.y
@@ -184,18 +208,15 @@ class Channel:
             given.process = self._g.block(rows, draws.z1 if self._g.law == "walk" else None)
         walls = None if self._wall_matrix is None else self._wall_matrix[rows]
         roofs = None if self._roof_matrix is None else self._roof_matrix[rows]
-        part = self._large_scale(geo, given, walls, roofs, lambda at: (a.key[rows][at[0]], b.key[at[1]]))
+        loss = self._large_scale(geo, given, walls, roofs, lambda at: (a.key[rows][at[0]], b.key[at[1]]))
         if self._shadow is not None:
             walk = self._shadow.law == "walk"
             d_corr = self._by_state(geo, self._d_corr) if walk else None
             unit = self._shadow.block(rows, draws.z0 if walk else None, d_corr)
             unit *= self._spread(geo)
-            part += unit
-        loss[rows] = part
-        if geo.los is not None:
-            los[rows] = geo.los
-        if fade is not None:
-            fade[rows] = self._fading(draws, self._fading_params)
+            loss += unit
+        fade = self._fading(draws, self._fading_params) if "draws" in self._fading.needs else None
+        return Block(rows, loss, geo.los, fade, geo.square)
 
     def _geo(self, dx: Floats, dy: Floats, h_a: Floats | float, h_b: Floats | float) -> Geo:
         p = self._pathloss_params
@@ -227,6 +248,8 @@ class Channel:
         if self._los.name != "always":
             geo.los = model_state(self._los, geo, self._los_params, given)
         loss = np.array(self._pathloss.function(geo, self._pathloss_params), np.float64)
+        if loss.shape != geo.square.shape:
+            loss = np.broadcast_to(loss, geo.square.shape).copy()
         if obstacles is not None:
             loss += obstacles
         if geo.los is not None:

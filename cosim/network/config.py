@@ -158,10 +158,14 @@ class AttachConfig(Section):
 
 
 class RbConfig(Section):
-    """Resource blocks: how many, and their width in Hz."""
+    """Resource blocks: how many, and their width in Hz.
+
+    ``power``: a station splits its power over the blocks, or sends it in each.
+    """
 
     count: Annotated[Whole, Field(ge=1)]
     bandwidth: Annotated[Frequency, Field(gt=0)] = 180e3
+    power: Literal["split", "each"] = "split"
 
 
 class NoiseConfig(Section):
@@ -242,7 +246,7 @@ class LinkConfig(Section):
     same_transmitter: Literal["interferes", "shared"] = "shared"
     split_power: bool = True
     noise: NoiseConfig | None = None
-    interferers: list[Literal["d2d", "cellular_ul", "cellular_dl"]] = ["d2d"]
+    interferers: tuple[Literal["d2d", "cellular_ul", "cellular_dl"], ...] = ("d2d",)
 
 
 def _known_policy(value: str) -> str:

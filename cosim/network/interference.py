@@ -8,7 +8,7 @@ L^2).  A link's own power never enters the sum: subtracting it from a total woul
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -37,9 +37,17 @@ class _Links:
     foreign: Floats | None
     gains: Gains
     shared: bool
+    among: bool
 
-    def silence(self, received: Floats, i: Index, l: Index) -> None:
-        """Zero what does not interfere: a link with itself, a device with itself, shared transmitters."""
+    def received(self, i: Index, l: Index, block: Index) -> Floats:
+        """Return what link l's receiver hears of link i's transmitter, W; ``i`` and ``l`` broadcast.
+
+        Zero where it does not interfere: a link with itself, a device with itself, shared transmitters.
+        """
+        if not self.among:
+            return np.zeros(np.broadcast_shapes(i.shape, l.shape))
+        received = self.gains(self.tx[i], self.rx[l], block)
+        received *= self.power[i]
         tx, rx = self.tx[i], self.rx[l]
         if np.intersect1d(tx, rx).size:
             received[np.broadcast_to(tx == rx, received.shape)] = 0.0
@@ -47,6 +55,7 @@ class _Links:
             received[np.broadcast_to(tx == self.tx[l], received.shape)] = 0.0
         else:
             received[np.broadcast_to(i == l, received.shape)] = 0.0
+        return received
 
     def sinr(self, l: Index, block: Index, interference: Floats) -> Floats:
         wanted = self.gains(self.tx[l], self.rx[l], block) * self.power[l]
@@ -68,6 +77,7 @@ def sinr_links(
     half_duplex: bool = False,
     split_power: bool = True,
     foreign: Floats | None = None,
+    among: bool = True,
 ) -> Floats:
     """Return the SINR (linear) of L links.
 
@@ -82,6 +92,7 @@ def sinr_links(
         half_duplex: a device that transmits receives nothing, on any block.
         split_power: a link on several blocks splits its power equally; else it sends ``power`` in each.
         foreign: interference from outside, W, of the shape of ``alloc``.
+        among: whether the links interfere with each other at all.
 
     Returns:
         (L,), or (L, K) for a bool ``alloc``; 0 where a link is not allocated.
@@ -92,7 +103,7 @@ def sinr_links(
     shared = same_transmitter == "shared"
     sent = _power_per_use(sources, np.asarray(power, np.float64), uses, shared, split_power)
     floor = np.broadcast_to(np.asarray(noise, np.float64), sources.shape)
-    links = _Links(sources, sinks, sent, floor, foreign, gains, shared)
+    links = _Links(sources, sinks, sent, floor, foreign, gains, shared, among)
     if several:
         result = _several_blocks(links, np.asarray(alloc, np.bool_))
     else:
@@ -131,12 +142,9 @@ def _one_block(links: _Links, block: Index) -> Floats:
 def _group(links: _Links, block: Index, group: Index, result: Floats) -> None:
     """Evaluate one large group in slices of receivers that fit the cache."""
     step = max(1, _PAIRS // len(group))
-    sources, tx, power = group[:, None], links.tx[group][:, None], links.power[group][:, None]
     for start in range(0, len(group), step):
         l = group[start : start + step]
-        received = links.gains(tx, links.rx[l][None, :], block)
-        received *= power
-        links.silence(received, sources, l[None, :])
+        received = links.received(group[:, None], l[None, :], block)
         result[l] = links.sinr(l, block, _ordered_sum(received))
 
 
@@ -150,10 +158,8 @@ def _batch(links: _Links, groups: list[tuple[Index, Index]], result: Floats) -> 
         l = np.stack([np.pad(g, (0, size - len(g)), mode="edge") for _, g in part])
         real = np.arange(size) < np.array([len(g) for _, g in part])[:, None]
         i, receiver = l.T[:, :, None], l[None, :, :]  # source, group, receiver
-        received = links.gains(links.tx[i], links.rx[receiver], block[None, :, None])
-        received *= links.power[i]
+        received = links.received(i, receiver, block[None, :, None])
         received *= real.T[:, :, None]
-        links.silence(received, i, receiver)
         sinr = links.sinr(l, block[:, None], _ordered_sum(received))
         result[l[real]] = sinr[real]
 
@@ -174,7 +180,7 @@ def _several_blocks(links: _Links, alloc: NDArray[np.bool_]) -> Floats:
         if len(group):
             block = np.int64(k)
             outside = None if links.foreign is None else links.foreign[:, k]
-            here = _Links(links.tx, links.rx, links.power, links.noise, outside, links.gains, links.shared)
+            here = replace(links, foreign=outside)
             column = np.zeros(len(order))
             _group(here, np.asarray(block), group, column)
             result[:, k] = column

@@ -208,6 +208,10 @@ class WorkQueue:
         self._begin(t_us)
         return taken
 
+    def waiting(self) -> tuple[Work, ...]:
+        """All work here, in the order of service."""
+        return tuple(self._jobs)
+
     def next_finish_us(self) -> int | None:
         """When the next job will finish if nothing else happens; None if none will."""
         return self._due
@@ -218,6 +222,11 @@ class WorkQueue:
             if job is work:
                 return work.remaining - self._share(self.now_us, rank)
         return work.remaining if work in self._jobs else 0
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether something finished that :meth:`advance` has not returned yet."""
+        return bool(self._finished)
 
     @property
     def backlog(self) -> int:

@@ -1,0 +1,504 @@
+"""Edge computing in exact time: jobs on radio bearers, wired links and processors, between one tick and the next.
+
+:class:`Edge` is a discrete-event loop over :class:`~cosim.network.queues.WorkQueue` objects.  The network gives it the
+radio rates of each tick; it gives finished jobs.  All is integer, so results do not depend on how often it is
+advanced, and ties are served in the order (time, priority, origin's key, job number).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+from cosim.clock import US
+from cosim.errors import ScenarioError, nearest
+from cosim.network.config import ServerConfig
+from cosim.network.jobs import SERVING, Job, JobDone, JobDropped, JobMoved, NetworkEvents, Submission
+from cosim.network.queues import Finish, Work, WorkQueue
+from cosim.network.randomness import uniform_of
+from cosim.network.wired import Wires, nodes_of
+from cosim.traffic.state import entity_key
+
+
+@dataclass(slots=True)
+class Server:
+    """A processor at a node; ``coming`` counts micro-cycles that were accepted and are on their way to it."""
+
+    name: str
+    queue: WorkQueue
+    limit: int | None
+    overflow: str | None
+    coming: int = 0
+
+    def room(self) -> int | None:
+        """Whole cycles that it still takes; None without a limit."""
+        if self.limit is None:
+            return None
+        return max(0, self.limit - -(-(self.queue.backlog + self.coming) // US))
+
+
+@dataclass(slots=True, eq=False)
+class Bearer:
+    """A vehicle's radio connection: a queue in each direction, and the station at its other end."""
+
+    up: WorkQueue
+    down: WorkQueue
+    station: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """A part of a job at one server: ``micro`` micro-cycles, and ``bits_down`` of the result."""
+
+    server: str
+    micro: int
+    bits_down: int
+    plan: tuple[str, float, int] | None = None
+    """A migration ordered before the work was there: target, share, bits of state."""
+    work: Work | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """A job on its way."""
+
+    job: Job
+    key: int
+    number: int
+    submitted_us: int
+    to: str
+    parts: list[Part] = field(default_factory=list)
+    open: int = 0
+    """Parts whose result has not arrived."""
+    uploaded_us: int = 0
+    computed_us: int = 0
+    waited_us: list[int] = field(default_factory=list)
+    servers: list[str] = field(default_factory=list)
+    gone: bool = False
+
+
+Stage = Callable[[int], None]
+"""What happens next, at a time in µs."""
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    """A piece of work in some queue and what follows it."""
+
+    flow: Flow
+    after: Callable[[Finish], None]
+
+
+class Edge:
+    """Servers, wires and bearers, and all jobs on their way.
+
+    Args:
+        servers: their configuration.
+        nodes: stations at fixed places and named nodes.
+        wires: between them.
+        seed: for processor speeds that are drawn, once a server.
+    """
+
+    def __init__(
+        self, servers: Sequence[ServerConfig], nodes: Sequence[str], wires: Wires, seed: int
+    ) -> None:
+        self.wires = wires
+        self.servers: dict[str, Server] = {}
+        self.now_us = 0
+        self.events = NetworkEvents()
+        self._bearers: dict[str, Bearer] = {}
+        self._flows: dict[str, Flow] = {}
+        self._count = 0
+        self._sequence = 0
+        self._due: list[tuple[int, int, WorkQueue]] = []
+        self._later: list[tuple[int, tuple[int, ...], int, Stage]] = []
+        for i, config in enumerate(servers):
+            for name in nodes_of(config.at, nodes, f"network.servers.{i}.at"):
+                if name in self.servers:
+                    raise ScenarioError(f"there are two servers at '{name}'", key=f"network.servers.{i}.at")
+                self.servers[name] = _server(i, config, name, seed)
+        for i, config in enumerate(servers):
+            if config.overflow is not None and config.overflow not in self.servers:
+                hint = nearest(config.overflow, self.servers)
+                raise ScenarioError(
+                    f"no server is at '{config.overflow}'{hint}", key=f"network.servers.{i}.overflow"
+                )
+
+    # --- orders from outside ----------------------------------------------------------------------------
+
+    def submit(self, job: Job, server: str, t_us: int | None = None) -> Submission:
+        """Send a job off at ``t_us`` (default: now) to a server, or to ``serving``.
+
+        Returns what was accepted and what exceeded the server's ``backlog_max`` (and its overflow's).  With
+        ``serving`` that is decided when the data has come up, and what is too much is dropped as ``full``.
+        ValueError for an id that is on its way already; ScenarioError for an unknown server.
+        """
+        if job.id in self._flows:
+            raise ValueError(f"job '{job.id}' is on its way already")
+        if not self.servers:
+            raise ScenarioError(
+                "the network has no servers, so nothing can be submitted", key="network.servers"
+            )
+        self.advance(self.now_us if t_us is None else t_us)
+        flow = Flow(job, entity_key(job.origin), self._count, self.now_us, server)
+        accepted = job.cycles
+        if server != SERVING:
+            accepted = self._admit(flow, self._server(server), job.cycles)
+            if job.cycles and not accepted:
+                return Submission(0, job.cycles)
+        self._count += 1
+        self._flows[job.id] = flow
+        bearer = self._bearer(job.origin)
+        self._push(bearer.up, flow, job.bits_up, lambda finish: self._uploaded(flow, bearer, finish.t_us))
+        return Submission(accepted, job.cycles - accepted)
+
+    def migrate(self, job: str, source: str, target: str, share: float = 1.0, state_bits: int = 0) -> int:
+        """Move a share of the remaining work of a job from server to server; return the micro-cycles moved.
+
+        The state travels over the wires and the work joins the target's queue when it arrives.  Work that has not
+        reached ``source`` yet is split there on arrival (0 is returned).  ValueError for an unknown job or share.
+        """
+        if not 0.0 <= share <= 1.0:
+            raise ValueError(f"a share lies between 0 and 1, not {share!r}")
+        flow = self._flows.get(job)
+        if flow is None:
+            raise ValueError(f"no job '{job}' is on its way")
+        for name in (source, target):
+            self._server(name)
+        moved = 0
+        for part in [p for p in flow.parts if p.server == source]:
+            if part.work is None:
+                part.plan = (target, share, state_bits)
+            else:
+                moved += self._split(flow, part, target, share, state_bits)
+        return moved
+
+    def set_bearer(
+        self, vehicle: str, station: str | None, up: int, down: int, t_us: int, silent_until_us: int
+    ) -> None:
+        """Give a vehicle's bearer its station and rates (bit/s) from ``t_us``, silent until a later instant."""
+        self.advance(t_us)
+        bearer = self._bearers[vehicle]
+        bearer.station = station
+        if silent_until_us <= t_us:
+            self._set_rates(bearer, up, down, t_us)
+            return
+        self._set_rates(bearer, 0, 0, t_us)
+
+        def resume(now_us: int) -> None:
+            if bearer.station == station:
+                self._set_rates(bearer, up, down, now_us)
+
+        self._at(silent_until_us, (-1,), resume)
+
+    def bearers(self) -> Iterable[str]:
+        """Return the vehicles that have a bearer, in the order in which they got it."""
+        return tuple(self._bearers)
+
+    def has_bearer(self, vehicle: str) -> bool:
+        """Whether a vehicle has a bearer."""
+        return vehicle in self._bearers
+
+    def open_bearer(self, vehicle: str) -> None:
+        """Give a vehicle a bearer, without service until :meth:`set_bearer`."""
+        self._bearer(vehicle)
+
+    def submit_later(self, job: Job, server: str, t_us: int) -> None:
+        """Submit a job at a later instant, if its vehicle is still there; what does not fit is dropped."""
+
+        def submit(now_us: int) -> None:
+            if job.origin in self._bearers and self.submit(job, server).returned:
+                self._refuse(job)
+
+        self._at(t_us, (job.priority, entity_key(job.origin)), submit)
+
+    def _refuse(self, job: Job) -> None:
+        flow = self._flows.get(job.id)
+        if flow is not None:
+            self._drop(flow, "full", self.now_us)
+        else:
+            self.events.dropped.append(JobDropped(self.now_us, job.id, job.origin, "full"))
+
+    def leave(self, vehicle: str) -> None:
+        """Drop a vehicle's jobs: it is gone."""
+        self._bearers.pop(vehicle, None)
+        for flow in [f for f in self._flows.values() if f.job.origin == vehicle]:
+            self._drop(flow, "left", self.now_us)
+
+    # --- time -------------------------------------------------------------------------------------------
+
+    def advance(self, t_us: int) -> None:
+        """Let everything happen that is due by ``t_us``."""
+        while True:
+            due = self._next_due()
+            later = self._later[0][0] if self._later else None
+            soonest = min((t for t in (due, later) if t is not None), default=None)
+            if soonest is None or soonest > t_us:
+                break
+            self.now_us = max(self.now_us, soonest)
+            if due == soonest:
+                self._finish_all(soonest)
+            else:
+                _, _, _, stage = heapq.heappop(self._later)
+                stage(soonest)
+        self.now_us = max(self.now_us, t_us)
+
+    def _next_due(self) -> int | None:
+        """Return when the next queue finishes something; entries made void by later changes are dropped."""
+        while self._due:
+            t_us, _, queue = self._due[0]
+            if queue.next_finish_us() == t_us or queue.has_finished:
+                return t_us
+            heapq.heappop(self._due)
+        return None
+
+    def _finish_all(self, t_us: int) -> None:
+        """Take what all queues finish at this instant and send it on, in the order of ties."""
+        finished: list[Finish] = []
+        while self._next_due() == t_us:
+            queue = heapq.heappop(self._due)[2]
+            finished += queue.advance(t_us)
+            self._watch(queue)
+        finished.sort(key=lambda f: (f.work.priority, f.work.origin, f.work.number))
+        for finish in finished:
+            task = finish.work.name
+            assert isinstance(task, _Task)
+            if not task.flow.gone:
+                task.after(finish)
+
+    def _watch(self, queue: WorkQueue) -> None:
+        due = self.now_us if queue.has_finished else queue.next_finish_us()
+        if due is not None:
+            self._sequence += 1
+            heapq.heappush(self._due, (due, self._sequence, queue))
+
+    def _at(self, t_us: int, order: tuple[int, ...], stage: Stage) -> None:
+        self._sequence += 1
+        heapq.heappush(self._later, (t_us, order, self._sequence, stage))
+
+    def _push(
+        self, queue: WorkQueue, flow: Flow, amount: int, after: Callable[[Finish], None], micro: int = 0
+    ) -> Work:
+        work = Work(_Task(flow, after), amount, flow.job.priority, flow.key, flow.number, micro)
+        queue.push(work, self.now_us)
+        self._watch(queue)
+        return work
+
+    # --- a job's way ------------------------------------------------------------------------------------
+
+    def _bearer(self, vehicle: str) -> Bearer:
+        if vehicle not in self._bearers:
+            self._bearers[vehicle] = Bearer(
+                WorkQueue(0, now_us=self.now_us), WorkQueue(0, now_us=self.now_us)
+            )
+        return self._bearers[vehicle]
+
+    def _set_rates(self, bearer: Bearer, up: int, down: int, t_us: int) -> None:
+        for queue, rate in ((bearer.up, up), (bearer.down, down)):
+            if rate != queue.rate:
+                queue.set_rate(rate, t_us)
+                self._watch(queue)
+
+    def _server(self, name: str) -> Server:
+        if name not in self.servers:
+            known = ", ".join(self.servers)
+            raise ScenarioError(
+                f"no server is at '{name}'{nearest(name, self.servers) or f'; known: {known}'}"
+            )
+        return self.servers[name]
+
+    def _admit(self, flow: Flow, server: Server, cycles: int) -> int:
+        """Split the work over a server and its overflow as far as they have room; return the cycles taken."""
+        taken, left, seen = 0, cycles, set()
+        at: Server | None = server
+        while at is not None and at.name not in seen:
+            seen.add(at.name)
+            room = at.room()
+            here = left if room is None else min(left, room)
+            if here or not cycles:
+                flow.parts.append(Part(at.name, here * US, 0))
+                at.coming += here * US
+                taken, left = taken + here, left - here
+            if not left:
+                break
+            at = None if at.overflow is None else self.servers[at.overflow]
+        flow.open = len(flow.parts)
+        self._deal_result(flow)
+        return taken
+
+    def _deal_result(self, flow: Flow) -> None:
+        """Deal the bits of the result to the parts by their work; the first part takes what is left over."""
+        total = sum(p.micro for p in flow.parts)
+        bits = flow.job.bits_down
+        for part in flow.parts:
+            part.bits_down = bits * part.micro // total if total else 0
+        if flow.parts:
+            flow.parts[0].bits_down += bits - sum(p.bits_down for p in flow.parts)
+
+    def _uploaded(self, flow: Flow, bearer: Bearer, t_us: int) -> None:
+        flow.uploaded_us = t_us
+        station = bearer.station
+        if flow.to == SERVING:
+            server = self._server_near(station)
+            if server is None:
+                self._drop(flow, "no way", t_us)
+                return
+            if self._admit(flow, server, flow.job.cycles) < flow.job.cycles:
+                self._drop(flow, "full", t_us)
+                return
+        total = sum(p.micro for p in flow.parts)
+        for part in list(flow.parts):
+            bits = flow.job.bits_up * part.micro // total if total else flow.job.bits_up
+            if not flow.gone:
+                self._send(flow, station, part.server, bits, partial(self._arrived, flow, part))
+
+    def _server_near(self, station: str | None) -> Server | None:
+        """Return the server at a station, else the one with the shortest way from it."""
+        if station is None:
+            return None
+        if station in self.servers:
+            return self.servers[station]
+        ways = [(self.wires.way(station, name), name) for name in sorted(self.servers)]
+        reachable = [(len(w), sum(x.delay_us for x in w), n) for w, n in ways if w is not None]
+        return self.servers[min(reachable)[2]] if reachable else None
+
+    def _send(self, flow: Flow, start: str | None, end: str, bits: int, arrive: Stage) -> None:
+        """Send bits over the wires from node to node, then go on with ``arrive``."""
+        way = None if start is None else self.wires.way(start, end)
+        if way is None:
+            self._drop(flow, "no way", self.now_us)
+            return
+        if not way:
+            arrive(self.now_us)
+            return
+        wire = way[0]
+
+        def served(finish: Finish) -> None:
+            order = (flow.job.priority, flow.key, flow.number)
+            self._at(
+                finish.t_us + wire.delay_us, order, lambda now: self._hop(flow, wire.end, end, bits, arrive)
+            )
+
+        self._push(wire.queue, flow, bits, served)
+
+    def _hop(self, flow: Flow, start: str, end: str, bits: int, arrive: Stage) -> None:
+        if not flow.gone:
+            self._send(flow, start, end, bits, arrive)
+
+    def _arrived(self, flow: Flow, part: Part, t_us: int) -> None:
+        server = self.servers[part.server]
+        server.coming -= part.micro
+        if part.server not in flow.servers:
+            flow.servers.append(part.server)
+        amount, micro = divmod(part.micro, US)
+        part.work = self._push(server.queue, flow, amount, lambda f: self._computed(flow, part, f), micro)
+        if part.plan is not None:
+            plan, part.plan = part.plan, None
+            self._split(flow, part, *plan)
+
+    def _split(self, flow: Flow, part: Part, target: str, share: float, state_bits: int) -> int:
+        """Take a share of a part's remaining work and send it to another server; return micro-cycles."""
+        assert part.work is not None
+        source, goal = self.servers[part.server], self.servers[target]
+        if target == part.server:
+            return 0
+        remaining = source.queue.remaining(part.work)
+        wanted = remaining if share >= 1.0 else int(share * remaining)
+        room = goal.room()
+        wanted = wanted if room is None else min(wanted, room * US)
+        if wanted <= 0:
+            return 0
+        total = part.work.total
+        moved = source.queue.remove(part.work, self.now_us, wanted)
+        self._watch(source.queue)
+        bits = part.bits_down * moved // total
+        whole = moved == remaining and source.queue.remaining(part.work) == 0
+        if whole:
+            bits = part.bits_down
+            flow.parts.remove(part)
+            flow.open -= 1
+        part.bits_down -= bits
+        fresh = Part(target, moved, bits)
+        goal.coming += moved
+        flow.parts.append(fresh)
+        flow.open += 1
+        self._send(flow, part.server, target, state_bits, lambda now: self._arrived(flow, fresh, now))
+        self.events.moved.append(
+            JobMoved(self.now_us, flow.job.id, flow.job.origin, part.server, target, moved / US, state_bits)
+        )
+        return moved
+
+    def _computed(self, flow: Flow, part: Part, finish: Finish) -> None:
+        flow.computed_us = max(flow.computed_us, finish.t_us)
+        rate = self.servers[part.server].queue.rate
+        alone = -(-finish.work.total // rate)
+        flow.waited_us.append(max(0, finish.t_us - finish.arrived_us - alone))
+        bearer = self._bearers.get(flow.job.origin)
+        station = part.server if bearer is None or bearer.station is None else bearer.station
+        self._send(flow, part.server, station, part.bits_down, lambda now: self._down(flow, part))
+
+    def _down(self, flow: Flow, part: Part) -> None:
+        bearer = self._bearer(flow.job.origin)
+        if part.bits_down:
+            self._push(bearer.down, flow, part.bits_down, lambda finish: self._returned(flow, finish.t_us))
+        else:
+            self._returned(flow, self.now_us)
+
+    def _returned(self, flow: Flow, t_us: int) -> None:
+        flow.open -= 1
+        if flow.open:
+            return
+        job = flow.job
+        flow.gone = True
+        del self._flows[job.id]
+        met = None if job.deadline_us is None else t_us - flow.submitted_us <= job.deadline_us
+        waited = sum(flow.waited_us) // max(1, len(flow.waited_us))
+        self.events.done.append(
+            JobDone(
+                t_us,
+                job.id,
+                job.origin,
+                tuple(flow.servers),
+                flow.submitted_us,
+                flow.uploaded_us,
+                flow.computed_us,
+                waited,
+                met,
+            )
+        )
+
+    def _drop(self, flow: Flow, reason: Literal["left", "full", "no way"], t_us: int) -> None:
+        """Give a job up and take its work out of the processors."""
+        if flow.gone:
+            return
+        flow.gone = True
+        self._flows.pop(flow.job.id, None)
+        for part in flow.parts:
+            server = self.servers[part.server]
+            if part.work is None:
+                server.coming -= part.micro
+            else:
+                server.queue.remove(part.work, self.now_us)
+                self._watch(server.queue)
+        bearer = self._bearers.get(flow.job.origin)
+        if bearer is not None:
+            _clear(bearer, flow, self.now_us)
+            self._watch(bearer.up)
+            self._watch(bearer.down)
+        self.events.dropped.append(JobDropped(t_us, flow.job.id, flow.job.origin, reason))
+
+
+def _server(number: int, config: ServerConfig, name: str, seed: int) -> Server:
+    rate = round(config.cpu.at(lambda: uniform_of(seed, f"servers.{number}.cpu", name)))
+    limit = None if config.backlog_max is None else int(config.backlog_max)
+    return Server(name, WorkQueue(rate, config.discipline, config.cores), limit, config.overflow)
+
+
+def _clear(bearer: Bearer, flow: Flow, t_us: int) -> None:
+    for queue in (bearer.up, bearer.down):
+        for work in queue.waiting():
+            if isinstance(work.name, _Task) and work.name.flow is flow:
+                queue.remove(work, t_us)

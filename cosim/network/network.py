@@ -1,0 +1,396 @@
+"""The network layer as one object: built from a scenario's section and a net, stepped in lockstep with SUMO.
+
+:class:`Network` reads a :class:`~cosim.traffic.state.TrafficState` each tick and gives a
+:class:`~cosim.network.state.NetworkState`; it never talks to SUMO.  Agents act through :meth:`Network.associate`,
+:meth:`Network.order_blocks`, :meth:`Network.submit` and :meth:`Network.migrate`, and may ask for
+:meth:`Network.sinr` at the present instant.  The rates of a tick hold until the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.clock import Rate
+from cosim.errors import ScenarioError
+from cosim.network.association import Association, Decision
+from cosim.network.blockage import Bodies
+from cosim.network.cellular import Air, Cell, Schedule
+from cosim.network.config import NetworkConfig
+from cosim.network.correlated import Floats, Index
+from cosim.network.d2d import D2dGroup
+from cosim.network.edge import Edge
+from cosim.network.jobs import SERVING, Handover, Job, JobStream, NetworkEvents, Submission
+from cosim.network.links import make_links
+from cosim.network.state import D2dState, NetworkState, ServerState
+from cosim.network.stations import (
+    Stations,
+    StationSet,
+    Tracks,
+    VehicleRadio,
+    station_ends,
+    vehicle_ends,
+)
+from cosim.network.underlay import Underlay
+from cosim.network.wired import Wires, named_nodes
+from cosim.traffic.geometry import NetGeometry
+from cosim.traffic.state import TrafficState, entity_key
+
+
+@dataclass(slots=True)
+class _CellNow:
+    """A cell at this tick: vehicle rows and station columns of the traffic state and the station set."""
+
+    cell: Cell
+    rows: Index
+    columns: Index
+    air: Air
+    schedule: Schedule | None = None
+
+
+class Network:
+    """Stations, radios, channels, wires and servers of a scenario.
+
+    Args:
+        config: the scenario's ``network`` section.
+        geometry: the net's POIs, polygons, junctions and lanes.
+        seed: of the run.
+        step_us: the traffic step.
+
+    ScenarioError, whose ``key`` names the entry, where the section does not fit the net.
+    """
+
+    def __init__(
+        self, config: NetworkConfig, geometry: NetGeometry, seed: int, step_us: int = 100_000
+    ) -> None:
+        self.config, self.seed = config, seed
+        self.tick_us = config.tick or step_us
+        try:
+            self.rate = Rate(step_us, self.tick_us)
+        except ValueError as error:
+            raise ScenarioError(str(error), key="network.tick") from None
+        self._stations = Stations(config.radios, geometry, seed)
+        self._carriers = {
+            name: VehicleRadio(name, radio, seed)
+            for name, radio in config.radios.items()
+            if radio.attach.on_vehicles
+        }
+        self._tracks = Tracks()
+        self._association = Association(config.association)
+        self._links = make_links(config, geometry, seed, self.tick_us)
+        fixed = self._stations.fixed.ids
+        nodes = [*fixed, *named_nodes(config.wired, config.servers, fixed)]
+        self.edge = Edge(config.servers, nodes, Wires(config.wired, nodes, seed), seed)
+        self._streams = [JobStream(i, jobs, seed) for i, jobs in enumerate(config.jobs)]
+        self._check_streams()
+        self._traffic: TrafficState | None = None
+        self._now: StationSet = self._stations.fixed
+        self.state: NetworkState | None = None
+        """The state at the last tick."""
+
+    @classmethod
+    def build(
+        cls, config: NetworkConfig, geometry: NetGeometry, seed: int, step_us: int = 100_000
+    ) -> Network:
+        """Return the network of a scenario; see the class."""
+        return cls(config, geometry, seed, step_us)
+
+    def _check_streams(self) -> None:
+        for i, stream in enumerate(self._streams):
+            to = stream.config.to
+            if not self.edge.servers:
+                raise ScenarioError("the network has no servers for these jobs", key=f"network.jobs.{i}")
+            if to != SERVING and to not in self.edge.servers:
+                known = ", ".join([SERVING, *self.edge.servers])
+                raise ScenarioError(f"no server is at '{to}'; known: {known}", key=f"network.jobs.{i}.to")
+
+    # --- a tick -----------------------------------------------------------------------------------------
+
+    @property
+    def stations(self) -> StationSet:
+        """The stations that are there now, in key order."""
+        return self._now
+
+    def step(self, traffic: TrafficState) -> NetworkState:
+        """Advance to the instant of *traffic* and return the network's state there."""
+        t_us = traffic.t_us
+        self.edge.advance(t_us)
+        new, shift = self._tracks.update(traffic)
+        for carrier in self._carriers.values():
+            carrier.update(traffic, new, self._tracks.slots)
+        self._now, new_stations = self._stations.at(traffic, self._carriers)
+        self._traffic, self._new, self._shift = traffic, new, shift
+        bodies = _bodies(traffic) if self._links.bodies else None
+        cells = [self._evaluate(*entry, bodies, new_stations) for entry in self._links.cells]
+        air, equipped = self._whole(cells)
+        decision = self._associate(t_us, air, new_stations)
+        self._share(cells, decision.serving)
+        d2d = self._device_links(cells, bodies)
+        for now in cells:
+            if now.air is not air:
+                air.put((now.rows, now.columns), now.air)
+        own = np.arange(len(traffic)), decision.serving
+        rates = (air.rate_up[own], air.rate_down[own]) if len(self._now) else None
+        interrupted = decision.silent_until_us > t_us
+        air.rate_up[interrupted] = 0.0
+        air.rate_down[interrupted] = 0.0
+        self.state = self._snapshot(air, equipped, decision, interrupted, d2d)
+        self._report_handovers(self.state)
+        self._set_bearers(decision, rates)
+        self._offload(equipped)
+        return self.state
+
+    def _evaluate(self, source: str, to: str, cell: Cell, bodies: Bodies | None, new: Index) -> _CellNow:
+        traffic, carrier = self._traffic, self._carriers[source]
+        assert traffic is not None
+        rows = np.flatnonzero(carrier.has[traffic.slot])
+        columns = np.flatnonzero(self._now.radio == self._stations.names.index(to))
+        a = vehicle_ends(traffic, rows, carrier.heights(traffic), self._shift, self._new)
+        b = station_ends(self._now, columns, traffic, self._shift, new)
+        cell.channel.begin(traffic.t_us, a, b, self._tracks.slots, bodies)
+        power = carrier.power[a.slot]
+        air = cell.evaluate(a, b, power, self._now, columns, self._association.needs_distance)
+        return _CellNow(cell, rows, columns, air)
+
+    def _whole(self, cells: list[_CellNow]) -> tuple[Air, NDArray[np.bool_]]:
+        """Return the arrays of all vehicles and stations; one cell that has them all is used as it is."""
+        assert self._traffic is not None
+        shape = len(self._traffic), len(self._now)
+        equipped = np.zeros(shape[0], np.bool_)
+        for now in cells:
+            equipped[now.rows] = True
+        if len(cells) == 1 and (len(cells[0].rows), len(cells[0].columns)) == shape:
+            return cells[0].air, equipped
+        air = Air.unlinked(shape, self._association.needs_distance)
+        for now in cells:
+            air.put((now.rows, now.columns), now.air)
+        return air, equipped
+
+    def _associate(self, t_us: int, air: Air, new_stations: Index) -> Decision:
+        assert self._traffic is not None
+        slot = self._traffic.slot.astype(np.int64)
+        columns = self._now.slot
+        self._association.reserve(self._tracks.slots, int(columns.max(initial=-1)) + 1)
+        self._association.forget(slot[self._new])
+        self._association.forget_stations(new_stations)
+        distance = air.rx_dbm if air.distance is None else air.distance
+        return self._association.step(t_us, slot, columns, air.rx_dbm, distance)
+
+    def _share(self, cells: list[_CellNow], serving: Index) -> None:
+        for now in cells:
+            column = np.full(len(self._now) + 1, -1, np.int64)
+            column[now.columns] = np.arange(len(now.columns))
+            own = column[serving[now.rows]]
+            now.cell.share(now.air, own)
+            if now.cell.blocks:
+                now.schedule = now.cell.schedule(own)
+
+    def _device_links(self, cells: list[_CellNow], bodies: Bodies | None) -> tuple[D2dState, ...]:
+        """Evaluate D2D links, and the served links of cells that have resource blocks."""
+        up: dict[int, Floats] = {}
+        down: dict[int, Floats] = {}
+        result = []
+        for group, n in self._links.groups:
+            now = None if n is None else cells[n]
+            self._begin_group(group, now, bodies)
+            if n is None or now is None or now.schedule is None:
+                result.append(group.step())
+                continue
+            underlay = Underlay(group, now.cell, now.rows, now.schedule)
+            group.foreign = underlay.on_d2d
+            result.append(group.step())
+            for heard, total in ((underlay.on_stations(), up), (underlay.on_users(), down)):
+                if heard is not None:
+                    total[n] = total[n] + heard if n in total else heard
+        for n, now in enumerate(cells):
+            if now.schedule is not None:
+                now.cell.refine(now.air, now.schedule, up.get(n), down.get(n))
+        return tuple(result)
+
+    def _begin_group(self, group: D2dGroup, now: _CellNow | None, bodies: Bodies | None) -> None:
+        traffic, carrier = self._traffic, self._carriers[group.link.source]
+        assert traffic is not None
+        has = carrier.has[traffic.slot]
+        wanted = has.copy()
+        if now is not None:
+            wanted[now.rows] = True
+        rows = np.flatnonzero(wanted)
+        ends = vehicle_ends(traffic, rows, carrier.heights(traffic), self._shift, self._new)
+        group.channel.begin(traffic.t_us, ends, ends, self._tracks.slots, bodies)
+        power = carrier.power[ends.slot]
+        group.begin(traffic.t_us, rows, has[rows], ends, power, self._tracks.slots)
+
+    def _snapshot(
+        self,
+        air: Air,
+        equipped: NDArray[np.bool_],
+        decision: Decision,
+        interrupted: NDArray[np.bool_],
+        d2d: tuple[D2dState, ...],
+    ) -> NetworkState:
+        assert self._traffic is not None
+        stations, servers = self._now, self.edge.servers
+        roles = [radio.role for radio in self.config.radios.values()]
+        return NetworkState(
+            t_us=self._traffic.t_us,
+            ids=self._traffic.ids,
+            stations=stations.ids,
+            station_xy=stations.xy,
+            station_kind=tuple(roles[r] for r in stations.radio),
+            loss_db=air.loss_db,
+            los=air.los,
+            rx_dbm=air.rx_dbm,
+            snr=air.snr,
+            sinr=air.sinr,
+            sinr_up=air.sinr_up,
+            rate_up=air.rate_up,
+            rate_down=air.rate_down,
+            equipped=equipped,
+            serving=decision.serving,
+            former=decision.former,
+            handover=decision.handover,
+            ping_pong=decision.ping_pong,
+            interrupted=interrupted,
+            d2d=d2d,
+            servers=ServerState(
+                tuple(servers),
+                np.array([s.queue.backlog / 1e6 for s in servers.values()]),
+                np.array([len(s.queue) for s in servers.values()], np.int64),
+            ),
+        )
+
+    def _report_handovers(self, state: NetworkState) -> None:
+        for v in np.flatnonzero(state.handover):
+            source, target = state.stations[state.former[v]], state.stations[state.serving[v]]
+            event = Handover(state.t_us, state.ids[v], source, target, bool(state.ping_pong[v]))
+            self.edge.events.handovers.append(event)
+
+    def _set_bearers(self, decision: Decision, rates: tuple[Floats, Floats] | None) -> None:
+        """Give every bearer in use the rates of this tick, whole bit/s; drop those whose vehicle left."""
+        traffic = self._traffic
+        assert traffic is not None
+        for vehicle in self.edge.bearers():
+            row = self._row_of(vehicle)
+            if row is None:
+                self.edge.leave(vehicle)
+                continue
+            self._set_bearer(vehicle, row, decision, rates)
+        self._decision, self._rates = decision, rates
+
+    def _set_bearer(
+        self, vehicle: str, row: int, decision: Decision, rates: tuple[Floats, Floats] | None
+    ) -> None:
+        column = int(decision.serving[row])
+        t_us = self.edge.now_us
+        if column < 0 or rates is None:
+            self.edge.set_bearer(vehicle, None, 0, 0, t_us, t_us)
+            return
+        up, down = round(float(rates[0][row])), round(float(rates[1][row]))
+        silent = int(decision.silent_until_us[row])
+        self.edge.set_bearer(vehicle, self._now.ids[column], up, down, t_us, silent)
+
+    def _row_of(self, vehicle: str) -> int | None:
+        """Return a vehicle's row in the present traffic state, None if it is not there."""
+        traffic = self._traffic
+        if traffic is None or not len(traffic):
+            return None
+        key = np.uint64(entity_key(vehicle))
+        row = int(np.searchsorted(traffic.key, key))
+        return row if row < len(traffic) and traffic.key[row] == key else None
+
+    def _offload(self, equipped: NDArray[np.bool_]) -> None:
+        """Draw the jobs of this tick's streams and set them off at their instants."""
+        traffic = self._traffic
+        assert traffic is not None
+        for stream in self._streams:
+            rows = np.flatnonzero(self._carriers[stream.config.source].has[traffic.slot])
+            ids = [traffic.ids[v] for v in rows]
+            for arrival in stream.arrivals(traffic.t_us, self.tick_us, ids, traffic.key[rows]):
+                self.edge.submit_later(arrival.job, arrival.to, arrival.t_us)
+                self._give_bearer(arrival.job.origin)
+
+    def _give_bearer(self, vehicle: str) -> None:
+        """Open a vehicle's bearer in the middle of a tick."""
+        if not self.edge.has_bearer(vehicle):
+            self.edge.open_bearer(vehicle)
+            row = self._row_of(vehicle)
+            if row is not None:
+                self._set_bearer(vehicle, row, self._decision, self._rates)
+
+    # --- agents -----------------------------------------------------------------------------------------
+
+    def associate(self, rows: NDArray[Any], columns: NDArray[Any]) -> None:
+        """Order which stations (columns, -1 to leave it) serve vehicles (rows) from the next tick on.
+
+        Only the association policy ``agent`` obeys; a station out of reach is not taken.
+        """
+        assert self._traffic is not None
+        slot_of = np.append(self._now.slot, -1)
+        slots = self._traffic.slot[np.asarray(rows)].astype(np.int64)
+        self._association.order(slots, slot_of[np.asarray(columns)])
+
+    def group(self, name: str | None = None) -> D2dGroup:
+        """Return the D2D links called *name* (``obu-obu``); without a name, the only ones there are."""
+        groups = {group.name: group for group, _ in self._links.groups}
+        if name is None and len(groups) == 1:
+            return next(iter(groups.values()))
+        if name is None or name not in groups:
+            names = ", ".join(groups) or "none"
+            raise ScenarioError(f"which D2D links are meant? There are: {names}", key="network.links")
+        return groups[name]
+
+    def order_blocks(
+        self, tx: NDArray[Any], rx: NDArray[Any], block: NDArray[Any], name: str | None = None
+    ) -> None:
+        """Set the D2D links (vehicle rows, (L,)) and their blocks (-1: silent) from the next tick on."""
+        self.group(name).order(tx, rx, block)
+
+    def sinr(
+        self,
+        tx: NDArray[Any],
+        rx: NDArray[Any],
+        power: Floats | None,
+        alloc: NDArray[Any],
+        name: str | None = None,
+    ) -> Floats:
+        """Return the SINR (linear) that D2D links would have at the present instant.
+
+        Args:
+            tx, rx: (L,) vehicle rows.
+            power: (L,) W; None takes the radios' own.
+            alloc: int (L,), one block each (-1: silent), or bool (L, K), several.
+            name: of the link kind, if there are several.
+
+        Returns:
+            (L,) or (L, K); 0 where a link is not allocated.
+        """
+        return self.group(name).sinr(tx, rx, power, alloc)
+
+    def submit(self, job: Job, server: str = SERVING) -> Submission:
+        """Send a job off now; see :meth:`cosim.network.edge.Edge.submit`.
+
+        ValueError if its origin is not a vehicle on the road.
+        """
+        if self._row_of(job.origin) is None:
+            raise ValueError(f"job '{job.id}' comes from '{job.origin}', which is not on the road")
+        self._give_bearer(job.origin)
+        return self.edge.submit(job, server)
+
+    def migrate(self, job: str, source: str, target: str, share: float = 1.0, state_bits: int = 0) -> float:
+        """Move a share of a job's remaining work now and return the cycles; see :meth:`Edge.migrate`."""
+        return self.edge.migrate(job, source, target, share, state_bits) / 1e6
+
+    def events(self) -> NetworkEvents:
+        """Return what happened since the last call."""
+        events, self.edge.events = self.edge.events, NetworkEvents()
+        return events
+
+
+def _bodies(traffic: TrafficState) -> Bodies:
+    """Return the bodies of all vehicles."""
+    size = np.array([(t.length, t.width, t.height) for t in traffic.types], np.float64).reshape(-1, 3)
+    length, width, height = size[traffic.type].T
+    return Bodies.of(traffic.xy, traffic.angle, length, width, height)
