@@ -5,6 +5,7 @@ Floating-point seconds exist only at the edges (scenario files, SUMO calls, prin
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 US = 1_000_000
@@ -13,8 +14,8 @@ US = 1_000_000
 
 def to_us(seconds: float) -> int:
     """Return *seconds* as whole microseconds; ValueError if that would lose more than a nanosecond."""
-    us = round(seconds * US)
-    if abs(us - seconds * US) > 1e-3:
+    us = round(seconds * US) if math.isfinite(seconds) else 0
+    if not abs(us - seconds * US) <= 1e-3:  # so that NaN is refused too
         raise ValueError(f"{seconds!r} s is not a whole number of microseconds")
     return us
 
