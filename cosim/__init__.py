@@ -20,6 +20,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cosim.envs import gym_env as gym_env
     from cosim.envs import parallel_env as parallel_env
+    from cosim.experiments.training import TrainOptions as TrainOptions
+    from cosim.experiments.training import TrainResult as TrainResult
+    from cosim.experiments.training import resume_training as resume_training
+    from cosim.experiments.training import train as train
     from cosim.recording import load_run as load_run
     from cosim.runner import RunOptions as RunOptions
     from cosim.runner import RunResult as RunResult
@@ -38,9 +42,13 @@ _WHERE = {
     "parallel_env": "cosim.envs",
     "replay": "cosim.runner",
     "resume": "cosim.runner",
+    "resume_training": "cosim.experiments.training",
     "run": "cosim.runner",
     "RunOptions": "cosim.runner",
     "RunResult": "cosim.runner",
+    "train": "cosim.experiments.training",
+    "TrainOptions": "cosim.experiments.training",
+    "TrainResult": "cosim.experiments.training",
 }
 
 __all__ = [*_WHERE, "__version__"]

@@ -99,3 +99,20 @@ def philox(a: NDArray[np.uint64], b: NDArray[np.uint64], key: int) -> Words:
 def uniforms(words: NDArray[np.uint32]) -> NDArray[np.float64]:
     """Return words as uniforms strictly between 0 and 1: (w + 0.5) / 2^32."""
     return (words.astype(np.float64) + 0.5) * 2.0**-32
+
+
+_MIX0, _MIX1 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_27, _30, _31 = np.uint64(27), np.uint64(30), np.uint64(31)
+
+
+def quick_words(keys: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
+    """Return one 64-bit word for each entity key, a tenth of Philox's cost for a few rows.
+
+    SplitMix64's finalizer (Steele, Lea and Flood, OOPSLA'14) over entity key xor stream key: good enough to explore
+    with, not meant for physics.
+    """
+    z = keys ^ np.uint64(key)
+    z = (z ^ (z >> _30)) * _MIX0
+    z = (z ^ (z >> _27)) * _MIX1
+    words: NDArray[np.uint64] = z ^ (z >> _31)
+    return words

@@ -242,6 +242,6 @@ def trainable(name: str) -> Trainable:
     thing: Any = AGENTS.get(name)
     if not isinstance(thing, Trainable):
         raise ScenarioError(
-            f"agent '{name}' cannot be trained: it offers no learner (docs/training.md: Config, recipes, learner, actor)"
+            f"agent '{name}' cannot be trained: it offers no Config, recipes, learner and actor (docs/training.md)"
         )
     return thing
