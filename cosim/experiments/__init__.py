@@ -1,0 +1,40 @@
+"""Experiments: many runs at once, trainings, and the papers' tables and figures.
+
+``axes`` and ``grid`` say which runs a batch is made of, ``batches`` runs them, ``pool`` keeps worker processes
+busy, ``batch_worker`` is what such a process does, ``ray_pool`` puts them on a Ray cluster (``ray_cluster``
+connects), ``results`` makes tables of what came out.  ``papers`` and ``reproduction`` are the registry of the
+papers' items and how one is run.  Everything is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cosim.experiments.batches import BatchOptions as BatchOptions
+    from cosim.experiments.batches import BatchResult as BatchResult
+    from cosim.experiments.batches import batch as batch
+    from cosim.experiments.grid import Cell as Cell
+    from cosim.experiments.grid import Grid as Grid
+    from cosim.experiments.grid import Group as Group
+    from cosim.experiments.grid import read_grid as read_grid
+
+_WHERE = {
+    "BatchOptions": "batches",
+    "BatchResult": "batches",
+    "Cell": "grid",
+    "Grid": "grid",
+    "Group": "grid",
+    "batch": "batches",
+    "read_grid": "grid",
+}
+
+__all__ = [*_WHERE]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
