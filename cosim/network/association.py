@@ -55,9 +55,10 @@ def _best(score: Floats, measured: Measured) -> Index:
     """Return the station of the highest score for each vehicle, -1 where none is reachable."""
     if not score.shape[1]:
         return np.full(len(score), -1, np.int64)
-    score = np.where(measured.reachable, score, -np.inf)
+    if score is not measured.rx_dbm:
+        score = np.where(measured.reachable, score, -np.inf)
     best = score.argmax(axis=1)
-    return np.where(measured.reachable.any(axis=1), best, -1)
+    return np.where(score[np.arange(len(score)), best] > -np.inf, best, -1)
 
 
 def _stay_or(measured: Measured, other: Index) -> Index:
@@ -66,7 +67,7 @@ def _stay_or(measured: Measured, other: Index) -> Index:
     safe = np.maximum(serving, 0)
     stays = serving >= 0
     if measured.rx_dbm.shape[1]:
-        stays &= measured.reachable[np.arange(len(serving)), safe]
+        stays &= measured.rx_dbm[np.arange(len(serving)), safe] > -np.inf
     return np.where(stays, serving, other)
 
 
@@ -109,7 +110,7 @@ def agent(measured: Measured, config: AssociationConfig) -> Index:
     wanted = measured.wanted
     possible = wanted >= 0
     if measured.rx_dbm.shape[1]:
-        possible &= measured.reachable[np.arange(len(wanted)), np.maximum(wanted, 0)]
+        possible &= measured.rx_dbm[np.arange(len(wanted)), np.maximum(wanted, 0)] > -np.inf
     return np.where(possible, wanted, _stay_or(measured, _best(measured.rx_dbm, measured)))
 
 
@@ -214,6 +215,9 @@ class Association:
 
     def _change(self, t_us: int, rows: Index, columns: Index, serving: Index, wanted: Index) -> Decision:
         config = self._config
+        if np.array_equal(wanted, serving):
+            nobody = np.zeros(len(rows), np.bool_)
+            return Decision(wanted, np.full(len(rows), -1, np.int64), nobody, nobody, self._silent_us[rows])
         slot_of = np.append(columns, -1)
         handover = (serving >= 0) & (wanted >= 0) & (wanted != serving)
         recent = t_us - self._left_us[rows] <= config.ping_pong

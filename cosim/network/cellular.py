@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.network.channel import Channel
+from cosim.network.channel import Channel, alike
 from cosim.network.config import LinkConfig, NoiseConfig, RadioConfig
 from cosim.network.correlated import Ends, Floats, Index
 from cosim.network.rates import noise_power
@@ -107,20 +107,19 @@ class Cell:
         ``power`` (n,) is what the vehicles send, W; ``near`` asks for distances.  The channel must have begun.
         """
         self._a, self._b, self._power = a, b, power
-        self._bandwidth, self._down = stations.bandwidth[columns], stations.power[columns]
-        if self.rb is not None:
-            self._bandwidth = np.full(len(columns), self.rb.count * self.rb.bandwidth)
-            if self.rb.power == "each":
-                self._down = self._down * self.rb.count
-        self._noise_up = self._noise(self._station_noise, self._station_role, self._bandwidth)
-        noise_down = self._noise(self._vehicle_noise, "vehicle", self._bandwidth)
-        self._noise_down = noise_down
-        down_dbm = 10.0 * np.log10(self._down) + 30.0
+        self._budget(stations, columns)
+        down = alike(self._down / self._noise_down)
+        down_dbm = alike(10.0 * np.log10(self._down) + 30.0)
+        up, sent = alike(1.0 / self._noise_up), alike(power)
+        several = not isinstance(sent, float)
+        up = up * (1.0 if several else sent)
         reach = stations.range[columns] ** 2
         limited = bool(np.isfinite(reach).any())
         hosts = bool((b.body >= 0).any())
         self._gain = np.empty((len(a), len(b)))
         air = Air.empty((len(a), len(b)), near)
+        if self.link.reuse == "orthogonal" and not self.blocks:
+            air.sinr = air.snr
         for block in self.channel.blocks():
             rows, loss = block.rows, block.loss_db
             if hosts:  # nobody is served by the station on its own roof
@@ -133,21 +132,34 @@ class Cell:
             if block.los is not None:
                 air.los[rows] = block.los
             rx = np.subtract(down_dbm, loss, out=air.rx_dbm[rows])
+            if air.distance is not None:
+                np.sqrt(block.square, out=air.distance[rows])
+            np.multiply(gain, down, out=air.snr[rows])
+            if self.link.reuse == "full":
+                air.sinr[rows] = self._with_others(gain)
+            elif self.blocks:
+                air.sinr[rows] = air.snr[rows]
+            received = np.multiply(gain, up, out=air.sinr_up[rows])
+            if several:
+                received *= power[rows][:, None]
+            self._efficiency(air.sinr[rows], air.rate_down[rows])
+            self._efficiency(received, air.rate_up[rows])
             if limited:
                 out_of_range = block.square > reach
                 rx[out_of_range] = -np.inf
-            if air.distance is not None:
-                np.sqrt(block.square, out=air.distance[rows])
-            snr = np.multiply(gain, self._down / noise_down, out=air.snr[rows])
-            air.sinr[rows] = snr if self.link.reuse == "orthogonal" else self._with_others(gain)
-            up = np.multiply(gain, 1.0 / self._noise_up, out=air.sinr_up[rows])
-            up *= power[rows][:, None]
-            self._efficiency(air.sinr[rows], air.rate_down[rows])
-            self._efficiency(up, air.rate_up[rows])
-            if limited:
                 air.rate_down[rows][out_of_range] = 0.0
                 air.rate_up[rows][out_of_range] = 0.0
         return air
+
+    def _budget(self, stations: StationSet, columns: Index) -> None:
+        """Set bandwidths, powers and noise of this tick's stations."""
+        self._bandwidth, self._down = stations.bandwidth[columns], stations.power[columns]
+        if self.rb is not None:
+            self._bandwidth = np.full(len(columns), self.rb.count * self.rb.bandwidth)
+            if self.rb.power == "each":
+                self._down = self._down * self.rb.count
+        self._noise_up = self._noise(self._station_noise, self._station_role, self._bandwidth)
+        self._noise_down = self._noise(self._vehicle_noise, "vehicle", self._bandwidth)
 
     def _with_others(self, gain: Floats) -> Floats:
         """Return the downlink SINR where all stations send on one band: sums of the others, never total less own."""
@@ -175,13 +187,15 @@ class Cell:
         if self.blocks:
             self._share_blocks(air, own, count)
             return
+        if self.link.share == "full":
+            for rate in (air.rate_up, air.rate_down):
+                rate *= alike(self._bandwidth)
+            return
+        share = (self._bandwidth / np.maximum(count, 1))[own[1]]
         for rate in (air.rate_up, air.rate_down):
-            if self.link.share == "full":
-                rate *= self._bandwidth
-                continue
             efficiency = rate[own]
             rate *= self._bandwidth / (count + 1)
-            rate[own] = efficiency * (self._bandwidth / np.maximum(count, 1))[own[1]]
+            rate[own] = efficiency * share
 
     def _share_blocks(self, air: Air, own: tuple[Index, Index], count: Index) -> None:
         """Share resource blocks: a vehicle sends all its power in the few blocks that it has."""

@@ -202,7 +202,7 @@ class Channel:
         a, b = self._a, self._b
         draws = self._draws(rows)
         dx, dy = a.x[rows][:, None] - b.x, a.y[rows][:, None] - b.y
-        geo = self._geo(dx, dy, _alike(a.h[rows], column=True), _alike(b.h))
+        geo = self._geo(dx, dy, alike(a.h[rows], column=True), alike(b.h))
         given = LosInput(law=self._law, blocked_state=self._pathloss.blocked)
         if self._g is not None:
             given.process = self._g.block(rows, draws.z1 if self._g.law == "walk" else None)
@@ -247,13 +247,19 @@ class Channel:
         given.roofs = roofs
         if self._los.name != "always":
             geo.los = model_state(self._los, geo, self._los_params, given)
-        loss = np.array(self._pathloss.function(geo, self._pathloss_params), np.float64)
-        if loss.shape != geo.square.shape:
-            loss = np.broadcast_to(loss, geo.square.shape).copy()
+        loss = self._pathloss_of(geo)
         if obstacles is not None:
             loss += obstacles
         if geo.los is not None:
             self._add_blockers(loss, geo, roofs, keys)
+        return loss
+
+    def _pathloss_of(self, geo: Geo) -> Floats:
+        """Return path loss as an array of our own, whatever the model's function gives."""
+        loss = np.asarray(self._pathloss.function(geo, self._pathloss_params), np.float64)
+        shared = loss.base is not None or any(loss is array for array in vars(geo).values())
+        if shared or loss.shape != geo.square.shape:
+            loss = np.array(np.broadcast_to(loss, geo.square.shape))
         return loss
 
     def _add_blockers(self, loss: Floats, geo: Geo, roofs: Floats | None, keys: Any) -> None:
@@ -339,7 +345,7 @@ class Channel:
         """Return large-scale loss in dB and LOS states of pairs of vehicles; ``i`` and ``j`` broadcast."""
         a = self._a
         i, j = np.asarray(i), np.asarray(j)
-        geo = self._geo(a.x[i] - a.x[j], a.y[i] - a.y[j], _alike(a.h, i), _alike(a.h, j))
+        geo = self._geo(a.x[i] - a.x[j], a.y[i] - a.y[j], alike(a.h, i), alike(a.h, j))
         given = LosInput(law=self._law, blocked_state=self._pathloss.blocked)
         if self._g is not None:
             given.process = self._g.pairs(i, j)
@@ -386,7 +392,7 @@ class Channel:
         return np.asarray(self._fading(Draws(a, b, stream), self._fading_params))
 
 
-def _alike(values: Floats, at: Index | None = None, column: bool = False) -> Floats | float:
+def alike(values: Floats, at: Index | None = None, column: bool = False) -> Floats | float:
     """Return one number where all values are equal (which saves an array per term), else the values."""
     if len(values) and (values == values[0]).all():
         return float(values[0])

@@ -49,9 +49,8 @@ class Geo:
         square = dx * dx
         square += dy * dy
         self.clamped = 0
-        if d_min > 0.0:
-            near = square < d_min * d_min
-            self.clamped = int(np.count_nonzero(near))
+        if d_min > 0.0 and square.size and square.min() < d_min * d_min:
+            self.clamped = int(np.count_nonzero(square < d_min * d_min))
             np.maximum(square, d_min * d_min, out=square)
         self.square = square
         self.dz = dz

@@ -64,14 +64,16 @@ class Walk:
         u <- rho u + sqrt(1 - rho^2) z with rho = exp(-moved / d_corr); ``moved`` (m) and ``d_corr`` broadcast to
         (n, m), so that pairs with fixed stations pay for the exponential once a row.
         """
-        at = np.ix_(rows, columns)
-        old = self.state[at]
+        whole = len(columns) == self.state.shape[1] and bool((columns == np.arange(len(columns))).all())
+        at = rows if whole else np.ix_(rows, columns)
+        new = self.state[at]
+        # Only whole rows and columns ever begin anew, so a look at one of each finds them.
+        begins = bool(new.size) and bool(np.isnan(new[:, 0]).any() or np.isnan(new[0]).any())
         exponent = moved / d_corr
-        new = np.exp(-exponent) * old
+        new *= np.exp(-exponent)
         new += np.sqrt(-np.expm1(-2.0 * exponent)) * z
-        begins = np.isnan(new)
-        if begins.any():
-            np.copyto(new, z, where=begins)
+        if begins:
+            np.copyto(new, z, where=np.isnan(new))
         self.state[at] = new
         return new
 

@@ -33,6 +33,10 @@ DEFAULT_FIGURE_DB = {"rsu": 5.0, "bs": 5.0, "vehicle": 9.0}
 DEFAULT_BANDWIDTH = 20e6
 
 
+_Row = tuple[str, float, float, int]
+"""A station: id, x, y, index of its radio."""
+
+
 @dataclass(frozen=True, slots=True)
 class StationSet:
     """The stations that are there at an instant, M rows in key order.
@@ -126,7 +130,7 @@ class Stations:
     def __init__(self, radios: dict[str, RadioConfig], net: NetGeometry, seed: int) -> None:
         self.names = tuple(radios)
         self._radios, self._seed = radios, seed
-        self._rows: list[tuple[str, float, float, int]] = []
+        self._rows: list[_Row] = []
         given: dict[str, str] = {}
         for r, (name, radio) in enumerate(radios.items()):
             if not radio.is_station or radio.attach.on_vehicles:
@@ -140,6 +144,8 @@ class Stations:
                 given[station] = name
                 self._rows.append((station, x, y, r))
                 self._warn_outside(station, x, y, net)
+        # In key order from the start, so that slot numbers of stations are column numbers.
+        self._rows.sort(key=lambda row: entity_key(row[0]))
         self._fixed = self._assemble(
             self._rows, np.full(len(self._rows), -1, np.int64), np.arange(len(self._rows))
         )
@@ -163,7 +169,7 @@ class Stations:
             if beyond > max(100.0, 0.1 * size):
                 log.warning("station '%s' at (%g, %g) lies %.0f m outside the net", station, x, y, beyond)
 
-    def _assemble(self, rows: list[tuple[str, float, float, int]], host: Index, slot: Index) -> StationSet:
+    def _assemble(self, rows: list[_Row], host: Index, slot: Index) -> StationSet:
         keys = np.array([entity_key(row[0]) for row in rows], np.uint64)
         order = np.argsort(keys, kind="stable")
         rows = [rows[i] for i in order]
@@ -174,7 +180,7 @@ class Stations:
         return StationSet(
             ids=tuple(row[0] for row in rows),
             key=keys[order],
-            slot=slot[order].astype(np.int64),
+            slot=slot[order],
             xy=np.array([row[1:3] for row in rows], np.float64).reshape(-1, 2),
             height=np.array([r.height or DEFAULT_HEIGHT[r.role] for r in radios], np.float64),
             power=np.array([d[0] for d in drawn], np.float64),
