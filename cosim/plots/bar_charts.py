@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cosim.plots.intervals import Interval, mean_interval
-from cosim.plots.quantities import quantity
+from cosim.plots.quantities import number, quantity
 from cosim.plots.style import (
-    FAINT,
     INK,
     NARROW,
     WIDTH,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _ALL = ""
+_LETTER = 0.075  # inches
 _NARROW_BARS = 9
 """More bars take a wider figure."""
 
@@ -76,12 +77,7 @@ def bars(
     cells = intervals_by(frame, value, x, group)
     places = list(dict.fromkeys(place for place, _ in cells))
     groups = list(dict.fromkeys(name for _, name in cells))
-    letters = max((len(str(place)) for place in places), default=0)
-    wide = len(cells) > _NARROW_BARS
-    slanted = letters * len(places) > (70 if wide else 45)
-    figure, axes = new_figure(
-        width=WIDTH if wide else NARROW, height=3.4 + (0.04 * letters if slanted else 0.0)
-    )
+    figure, axes = new_figure(width=WIDTH if len(cells) > _NARROW_BARS else NARROW)
     ax = axes[0, 0]
     width = 0.8 / max(len(groups), 1)
     for k, name in enumerate(groups):
@@ -90,24 +86,58 @@ def bars(
         height = np.array([cell.mean for cell in found]) * shown.factor
         half = np.array([cell.half for cell in found]) * shown.factor
         colour = lighter(series_style(k)["color"])
-        ax.bar(centre, height, width * 0.92, color=colour, label=str(name))
+        ax.bar(centre, height, width * 0.92, color=colour, label=number(name))
         there = np.isfinite(half)
         ax.errorbar(
             centre[there], height[there], half[there], fmt="none", ecolor=INK, capsize=3, linewidth=1.1
         )
         _draw_runs(ax, frame, (value, x, group), (centre, places, name), width, shown.factor)
         _draw_published(ax, published or {}, (centre, places, name), shown.factor)
-    ax.set_xticks(np.arange(len(places)), [str(place) for place in places])
-    if slanted:
-        ax.tick_params(axis="x", labelrotation=30)
-        for label in ax.get_xticklabels():
-            label.set_horizontalalignment("right")
+    _label_places(figure, ax, [number(place) for place in places])
     ax.set(xlabel=x_label or quantity(x).label, ylabel=shown.axis)
     ax.grid(axis="x", visible=False)
-    _explain(ax, cells, bool(published))
     if group is not None:
-        figure.legend(loc="outside right upper", title=quantity(group).label, alignment="left")
-    return finish(figure, title=title, runs=runs)
+        _legend(figure, ax, quantity(group).label)
+    return finish(figure, title=title, runs=runs, note=_explanation(cells, bool(published)))
+
+
+def _label_places(figure: Figure, ax: Any, names: Sequence[str]) -> None:
+    """Write the names below their bars: in several lines if they are long, slanted if that is not enough."""
+    letters = int((figure.get_figwidth() - 0.8) / max(len(names), 1) / _LETTER)
+    wrapped = ["\n".join(_lines(name, letters)) for name in names]
+    fits = all(len(line) <= letters for text in wrapped for line in text.split("\n"))
+    ax.set_xticks(np.arange(len(names)), wrapped if fits else names)
+    if not fits:
+        figure.set_figheight(figure.get_figheight() + 0.035 * max(map(len, names)))
+        for label in ax.get_xticklabels():
+            label.set(rotation=30, rotation_mode="anchor", ha="right")
+
+
+def _lines(text: str, letters: int) -> list[str]:
+    """Break *text* into lines of at most that many letters, after a space or a sign; longer words stay whole."""
+    lines = [""]
+    for word in re.findall(r"[^\s_\-.,=/:]*[\s_\-.,=/:]*", text):
+        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > letters:
+            lines.append("")
+        lines[-1] += word
+    return [line.strip() for line in lines]
+
+
+def _legend(figure: Figure, ax: Any, title: str) -> None:
+    """Put the names of the groups above the axes, as many beside each other as there is room for."""
+    labels = ax.get_legend_handles_labels()[1]
+    widest = max(map(len, labels)) * _LETTER + 0.6
+    columns = max(1, min(len(labels), int((figure.get_figwidth() - 0.8) / widest)))
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=columns,
+        title=title,
+        alignment="left",
+        title_fontsize=8,
+        borderaxespad=0.2,
+    )
+    figure.set_figheight(figure.get_figheight() + 0.17 * (-(-len(labels) // columns)))
 
 
 def _draw_runs(
@@ -147,10 +177,8 @@ def _draw_published(
         )
 
 
-def _explain(ax: Any, cells: Mapping[Any, Interval], published: bool) -> None:
+def _explanation(cells: Mapping[Any, Interval], published: bool) -> str:
     counts = {cell.n for cell in cells.values()} or {0}
     n = f"n = {min(counts)}" if len(counts) == 1 else f"n = {min(counts)} to {max(counts)}"
-    text = f"bars: mean and its 95 % CI ({n}); dots: single runs" + (
-        "; diamonds: published" if published else ""
-    )
-    ax.set_title(text, fontsize=7.5, color=FAINT)
+    diamonds = "; diamonds: published" if published else ""
+    return f"bars: mean and its 95 % CI ({n}); dots: single runs{diamonds}"

@@ -74,7 +74,7 @@ _ENDINGS = {
 def quantity(name: str) -> Quantity:
     """Return how the metric or column *name* is printed.
 
-    ``task.metric`` and ``task_column`` (a task's column of ``steps/``) are known by their last part.
+    ``task.metric`` is known by its last part, ``eval_metric`` (of a learning curve) by what follows ``eval_``.
     """
     if name in _KNOWN:
         return _KNOWN[name]
@@ -82,6 +82,9 @@ def quantity(name: str) -> Quantity:
     if task:
         found = quantity(metric)
         return Quantity(f"{found.label} ({task})", found.unit, found.factor)
+    if name.startswith("eval_"):
+        found = quantity(name.removeprefix("eval_"))
+        return Quantity(f"{found.label}, evaluated", found.unit, found.factor)
     for ending, found in _ENDINGS.items():
         if name.endswith(ending):
             return Quantity(_words(name.removesuffix(ending)), found.unit, found.factor)
@@ -106,4 +109,19 @@ def number(value: object, factor: float = 1.0) -> str:
         return "–"
     if isinstance(value, int) and factor == 1.0:
         return f"{value}"
+    if scaled == 0.0:
+        return "0"
     return f"{scaled:.4g}" if abs(scaled) < 1e4 or abs(scaled) >= 1e7 else f"{scaled:.0f}"
+
+
+def plus_minus(mean: float, half: float, factor: float = 1.0) -> str:
+    """Return ``mean ± half`` times *factor*, *half* in two significant digits and *mean* in as many decimals.
+
+    Without a finite *half*, the mean alone as `number` writes it.
+    """
+    if not math.isfinite(half) or not math.isfinite(mean):
+        return number(mean, factor)
+    if half <= 1e-6 * abs(mean):
+        return f"{number(mean, factor)} ± {number(half, factor)}"
+    decimals = max(0, 1 - math.floor(math.log10(abs(half * factor))))
+    return f"{mean * factor:.{decimals}f} ± {half * factor:.{decimals}f}"

@@ -125,15 +125,18 @@ def type_colours(types: Iterable[str]) -> dict[str, str]:
     return {name: TYPE_COLOURS.get(name) or found[name] for name in names}
 
 
-def finish(figure: Figure, *, title: str = "", runs: Sequence[str] = ()) -> Figure:
-    """Give *figure* its title, and below everything the names of the runs that it shows; return it.
+def finish(figure: Figure, *, title: str = "", runs: Sequence[str] = (), note: str = "") -> Figure:
+    """Give *figure* its title, and below everything a *note* and the names of the runs that it shows; return it.
 
-    Long lists are shortened in the picture; `save` writes all of them into the file's metadata.
+    Long lists of runs are shortened in the picture; `save` writes all of them into the file's metadata.
     """
     if title:
         figure.suptitle(title, x=0.01, ha="left")
+    lines = [note] * bool(note) + [_shortened(runs)] * bool(runs)
+    if lines:
+        below = figure.supxlabel("\n".join(lines), x=0.99, ha="right", fontsize=6.5, color=FAINT)
+        below.set_multialignment("right")
     if runs:
-        figure.supxlabel(_shortened(runs), x=0.99, ha="right", fontsize=6.5, color=FAINT)
         figure.set_label("\n".join(runs))  # an artist's label travels with it, also through pickle
     return figure
 
@@ -154,7 +157,10 @@ def runs_of(figure: Figure) -> tuple[str, ...]:
 
 
 def to_bytes(figure: Figure, form: str = "png") -> bytes:
-    """Return *figure* as ``png`` or ``svg``, its title and runs in the metadata; equal figures, equal bytes."""
+    """Return *figure* as ``png`` or ``svg``, its title and runs in the metadata; equal figures, equal bytes.
+
+    The layout is settled when a figure is written first.
+    """
     title = figure.get_suptitle() or next((a.get_title("left") for a in figure.axes), "")
     # The program's version and the date would make equal figures differ.
     metadata: dict[str, Any] = {"Software": None} if form == "png" else {"Creator": None, "Date": None}
@@ -164,6 +170,10 @@ def to_bytes(figure: Figure, form: str = "png") -> bytes:
         metadata["Description"] = "runs: " + "; ".join(runs_of(figure))
     buffer = BytesIO()
     with house_style():
+        if figure.get_layout_engine() is not None:
+            # Laid out again, an already laid out figure would shift by a fraction of a pixel.
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
         figure.savefig(buffer, format=form, metadata=metadata)
     return buffer.getvalue()
 

@@ -57,8 +57,15 @@ class Batch:
 
     @property
     def varying(self) -> tuple[str, ...]:
-        """Parameters that take more than one value."""
-        return tuple(p for p in self.parameters if self.rows[p].n_unique() > 1)
+        """Parameters that tell runs apart; one that only repeats the distinctions of those before it is left out."""
+        kept: list[str] = []
+        cells = 1
+        for name in self.parameters:
+            now = len(self.rows.select(*kept, name).unique())
+            if now > cells:
+                kept.append(name)
+                cells = now
+        return tuple(kept)
 
     @property
     def completed(self) -> pl.DataFrame:
@@ -145,7 +152,9 @@ def _described(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _gathered(folder: Path, runs: Sequence[Run]) -> pl.DataFrame:
     """Return a row a run from manifests and summaries, with the scenario keys that differ between runs."""
-    scenarios = [{**flat(run.scenario), "agents": _agents(run)} for run in runs]
+    scenarios = [
+        {"name": run.manifest.get("name"), "agents": _agents(run), **flat(run.scenario)} for run in runs
+    ]
     keys = dict.fromkeys(key for scenario in scenarios for key in scenario)
     differing = [
         key
@@ -167,7 +176,8 @@ def _gathered(folder: Path, runs: Sequence[Run]) -> pl.DataFrame:
 
 
 def _agents(run: Run) -> str:
-    return ", ".join(f"{task}={agent}" for task, agent in (run.manifest.get("agents") or {}).items())
+    agents = run.manifest.get("agents") or {}
+    return ", ".join(agents.values() if len(agents) == 1 else (f"{t}={agent}" for t, agent in agents.items()))
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from cosim.plots.intervals import mean_interval
-from cosim.plots.quantities import number, quantity
+from cosim.plots.quantities import plus_minus, quantity
 from cosim.report.album import Album, Drawing
 from cosim.report.batch import Batch
 from cosim.report.html import Page, Section, code, facts, folded, paragraph, preformatted, table
 from cosim.report.run_page import manifest_parts
 
-_COLUMNS = 5  # metrics a table, so that it fits on paper
+_COLUMNS = 4  # metrics a table, so that it fits on paper
+_CAPTION = "Mean over completed runs ± half of its 95 % confidence interval (t); n where a run had nothing to measure."
 _OPEN_ROWS = 30  # longer lists of runs are folded
 _GROUPS = 7  # bars beside each other
 
@@ -35,7 +35,7 @@ def batch_page(batch: Batch, album: Album) -> Page:
         Section("Made with", _made_with(batch)),
     ]
     return Page(
-        title=f"Batch {batch.folder.resolve().name}",
+        title=f"{'Batch' if batch.grid else 'Runs of'} {batch.folder.resolve().name}",
         lead=_lead(batch),
         status="completed" if completed == all_runs else "incomplete",
         remark=f"{completed} of {all_runs} runs completed" + (f"; {others}" if others else ""),
@@ -80,9 +80,7 @@ def _means(batch: Batch) -> list[str]:
             for key, part in cells
         ]
         head = [*keys, "runs", *(quantity(metric).axis for metric in chosen)]
-        parts.append(
-            table(head, rows, caption="Mean over completed runs ± half of its 95 % confidence interval (t).")
-        )
+        parts.append(table(head, rows, caption=_CAPTION))
     return parts
 
 
@@ -98,8 +96,8 @@ def _cells(batch: Batch, keys: Sequence[str]) -> list[tuple[tuple[Any, ...], pl.
 def _mean(part: pl.DataFrame, metric: str) -> str:
     shown = quantity(metric)
     found = mean_interval(part[metric].cast(pl.Float64).to_numpy())
-    mean = number(found.mean, shown.factor)
-    return mean if np.isnan(found.half) else f"{mean} ± {number(found.half, shown.factor)}"
+    fewer = f" (n = {found.n})" if 0 < found.n < len(part) else ""
+    return plus_minus(found.mean, found.half, shown.factor) + fewer
 
 
 def batch_figures(batch: Batch) -> list[Drawing]:

@@ -137,7 +137,7 @@ def _is_numeric(values: Sequence[Cell]) -> bool:
     )
 
 
-_NUMBER = re.compile(r"[-–+]?[\d.]*(e[-+]?\d+)?( ± [\d.e+-]+)?( ?%)?")
+_NUMBER = re.compile(r"[-–+]?[\d.]*(e[-+]?\d+)?( ± [\d.e+-]+)?( ?%)?( \(n = \d+\))?")
 
 
 def _cell(value: Cell) -> str:

@@ -1,6 +1,6 @@
 """Reading trainings: the curve that a training wrote as it went, and what it was made with.
 
-A training is a folder with a curve, ``curve.parquet`` or ``curve/part-*.parquet`` (or ``.csv``); a folder of such
+A training is a folder with a curve: ``curve.parquet``, ``curve.csv`` or ``curve/part-*.parquet``.  A folder of such
 folders is a set of trainings, shown as means over seeds.
 """
 
@@ -22,14 +22,9 @@ PROGRESS = (
 )
 """Columns that can be a curve's horizontal axis, the best first."""
 
-_CURVES = (
-    "curve.parquet",
-    "curve/part-*.parquet",
-    "curve/*.parquet",
-    "curve.csv",
-    "progress.parquet",
-    "progress.csv",
-)
+_CURVES = ("curve.parquet", "curve.csv", "curve/part-*.parquet")
+"""Where a curve may be, the most complete first: the whole one is written at the end, the CSV at each round."""
+
 _DESCRIPTIONS = ("training.json", "manifest.json", "train.json", "config.json")
 _SUMMARIES = ("summary.json", "status.json", "result.json")
 
