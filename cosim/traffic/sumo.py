@@ -341,7 +341,10 @@ class Traffic:
 
     def _carry_out(self, orders: Sequence[Order]) -> None:
         vehicle = self.api.vehicle
+        removed = False
         for kind, ids, columns, _ in orders:
+            if removed:  # by another task at this instant, perhaps: the rest is for those still there
+                ids, columns = self._still_here(ids, columns)
             if kind == "speed":
                 _each(vehicle.setSpeed, ids, *columns)
             elif kind == "lane":
@@ -363,8 +366,16 @@ class Traffic:
                 _each(vehicle.setParameter, ids, *columns)
             elif kind == "remove":
                 self._remove(ids)
+                removed = True
             else:
                 raise ValueError(f"no such order: {kind}")
+
+    def _still_here(self, ids: list[str], columns: tuple[Any, ...]) -> tuple[list[str], tuple[Any, ...]]:
+        """Return an order without the vehicles that have been removed."""
+        keep = [row for row, vehicle in enumerate(ids) if vehicle in self._row_of]
+        if len(keep) == len(ids):
+            return ids, columns
+        return [ids[row] for row in keep], tuple([column[row] for row in keep] for column in columns)
 
     def _remove(self, ids: list[str]) -> None:
         for vehicle in ids:

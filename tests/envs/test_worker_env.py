@@ -88,17 +88,6 @@ def test_two_environments_at_once_give_the_same_bytes_in_this_process_and_in_a_w
     assert told(here.reset(options=keep)) == told(there.reset(options=keep))
 
 
-def test_three_environments_live_side_by_side_and_apart(open_env: Opener) -> None:
-    envs = [open_env(*CROWD) for _ in range(3)]
-    for seed, env in enumerate(envs):
-        env.reset(seed=seed)
-    assert [env.in_worker for env in envs] == [False, True, True]
-    assert len({(*env.agents, env.seed) for env in envs}) == 3
-    envs[0].close()
-    for env in envs[1:]:
-        env.step(dict.fromkeys(env.agents, 4))
-
-
 def test_an_environment_over_traci_needs_no_worker(open_env: Opener) -> None:
     first, second = open_env(*CROWD), open_env(*CROWD, backend="traci")
     assert told(first.reset(seed=4)) == told(second.reset(seed=4))
@@ -123,13 +112,18 @@ def test_libsumo_is_taken_again_when_it_was_lost_to_another(open_env: Opener) ->
     assert (first.in_worker, second.in_worker) == (True, False)
 
 
-def test_a_killed_worker_is_an_error_that_says_so_and_a_reset_starts_another(open_env: Opener) -> None:
-    env = open_env(worker=True)
-    before = told(env.reset(seed=1))
-    os.kill(worker_pid(env), signal.SIGKILL)
+def test_a_killed_worker_is_an_error_of_its_own_environment_and_a_reset_starts_another(
+    open_env: Opener,
+) -> None:
+    envs = [open_env(*CROWD) for _ in range(3)]
+    before = [told(env.reset(seed=seed)) for seed, env in enumerate(envs)]
+    assert [env.in_worker for env in envs] == [False, True, True]
+    os.kill(worker_pid(envs[1]), signal.SIGKILL)
     with pytest.raises(TrafficError, match="worker process was killed by signal SIGKILL"):
+        envs[1].step(dict.fromkeys(envs[1].agents, 4))
+    for env in (envs[0], envs[2]):
         env.step(dict.fromkeys(env.agents, 4))
-    assert told(env.reset(seed=1)) == before
+    assert told(envs[1].reset(seed=1)) == before[1]
 
 
 def test_closing_or_forgetting_an_environment_ends_its_worker() -> None:
