@@ -20,7 +20,7 @@ from cosim.clock import US
 from cosim.errors import ScenarioError, nearest
 from cosim.randomness import philox, stream_key, uniforms
 from cosim.traffic.nets import Net, load_geometry
-from cosim.traffic.routes import group_route, known_routes
+from cosim.traffic.routes import check_lane, check_route, group_route, known_routes, open_lanes
 from cosim.traffic.state import entity_key
 
 if TYPE_CHECKING:
@@ -87,14 +87,14 @@ def _times_poisson(rate: float, begin: float, draw: Draw) -> Iterator[float]:
             yield t
 
 
-def _times_bernoulli(rate: float, begin: float, step: float, draw: Draw) -> Iterator[float]:
+def _times_bernoulli(rate: float, begin: float, step_us: int, draw: Draw) -> Iterator[float]:
     """Each traffic step brings a vehicle with probability rate x step, at most one."""
-    t = round(begin / step)
-    log_miss = np.log1p(-rate * step)
+    t = round(begin * US) // step_us
+    log_miss = np.log1p(-rate * step_us / US)
     for k in _numbers():
         for gap in (1 + np.floor(np.log(draw("arrival", k)[0]) / log_miss)).astype(int).tolist():
             t += gap
-            yield t * step
+            yield t * step_us / US
 
 
 def _times_equal(rates: Sequence[float], begin: float) -> Iterator[tuple[float, int]]:
@@ -115,9 +115,9 @@ def _inflow(index: int, traffic: TrafficConfig, net: Net, seed: int) -> Iterator
         raise ScenarioError(
             f"net '{net.name}' has no edge '{edge}'{nearest(edge, geometry.edges)}", key=f"{at}.edge"
         )
-    lanes = len(geometry.edges[edge].lanes)
-    if isinstance(config.depart_lane, int) and not 0 <= config.depart_lane < lanes:
-        raise ScenarioError(f"edge '{edge}' has lanes 0 to {lanes - 1}", key=f"{at}.depart_lane")
+    vehicle_class = _vehicle_class(traffic.types[config.hdv_type])
+    check_lane(config.depart_lane, edge, net, vehicle_class, f"{at}.depart_lane")
+    lanes = open_lanes(edge, net, vehicle_class)
     known = known_routes(traffic, net)
     for route in config.routes:
         if route not in known:
@@ -133,12 +133,22 @@ def _inflow(index: int, traffic: TrafficConfig, net: Net, seed: int) -> Iterator
         raise ScenarioError(
             f"say which routes the vehicles take: {', '.join(known) or 'none'}", key=f"{at}.routes"
         )
-    rate = config.rate * (lanes if config.per == "lane" else 1)
+    rate = config.rate * (len(lanes) if config.per == "lane" else 1)
     return _inflow_departures(config, traffic, edge, lanes, rate, seed, at)
 
 
+def _vehicle_class(kind: VehicleTypeConfig) -> str:
+    return str(kind.params.get("vClass", "passenger"))
+
+
 def _inflow_departures(
-    config: InflowConfig, traffic: TrafficConfig, edge: str, lanes: int, rate: float, seed: int, at: str
+    config: InflowConfig,
+    traffic: TrafficConfig,
+    edge: str,
+    lanes: Sequence[int],
+    rate: float,
+    seed: int,
+    at: str,
 ) -> Iterator[Departure]:
     if rate <= 0:
         return
@@ -158,7 +168,7 @@ def _inflow_departures(
             raise ScenarioError(
                 f"bernoulli arrivals need rate x step below 1, got {rate * step:g}", key=f"{at}.rate"
             )
-        times = _times_bernoulli(rate, begin, step, draw)
+        times = _times_bernoulli(rate, begin, traffic.step_us, draw)
     else:
         times = _times_poisson(rate, begin, draw)
     speed = "max" if config.depart_speed == "max" else repr(float(config.depart_speed))
@@ -169,7 +179,7 @@ def _inflow_departures(
         u_speed = draw("speed", k)[0]
         is_cav = u_type < config.cav_share
         routes = np.minimum(np.searchsorted(cumulative, u_route, side="right"), len(names) - 1)
-        lane = (u_lane * lanes).astype(int)
+        lane = np.asarray(lanes)[(u_lane * len(lanes)).astype(int)]
         factors = {
             t: _speed_factors(u_speed, traffic.types[t].speed_factor, traffic.types[t].speed_dev)
             for t in (config.hdv_type, config.cav_type)
@@ -186,7 +196,7 @@ def _inflow_departures(
             if moment >= end:
                 return
             yield Departure(
-                t_us=int(moment * US),
+                t_us=round(moment * US),
                 id=f"{config.name}.{int(k[i]):06d}",
                 type=kind,
                 route=route,
@@ -213,7 +223,7 @@ def _group(
     factors = _speed_factors(draw("speed", k)[0], kind.speed_factor, kind.speed_dev)
     return [
         Departure(
-            t_us=max(0, int(times[i] * US)),
+            t_us=max(0, round(times[i] * US)),
             id=f"{group.name}.{i:06d}",
             type=group.type,
             route=f"group:{group.name}",
@@ -234,8 +244,13 @@ class Demand:
         streams: list[Iterator[Departure]] = [
             _inflow(i, config, net, seed) for i in range(len(config.inflow))
         ]
-        for group in config.vehicles:
-            departures = _group(group, group_route(group, config, net), config.types[group.type], seed)
+        for name, edges in config.routes.items():
+            check_route(edges, net, f"traffic.routes.{name}")
+        for i, group in enumerate(config.vehicles):
+            route, kind = group_route(group, config, net), config.types[group.type]
+            key = f"traffic.vehicles.{i}.depart_lane"
+            check_lane(group.depart_lane, route[0], net, _vehicle_class(kind), key)
+            departures = _group(group, route, kind, seed)
             streams.append(iter(sorted(departures, key=lambda d: (d.t_us, d.id))))
         self._merged = heapq.merge(*streams, key=lambda d: (d.t_us, d.id))
         self._next = next(self._merged, None)
