@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim import errors
+from cosim.assembly import agents_of
 from cosim.envs.session import Seat, Session, Turn, take_seat
 from cosim.errors import CosimError, ScenarioError, TrafficError
 from cosim.lockstep.client import connect
 from cosim.lockstep.launch import AgentProcess, Ended
 from cosim.lockstep.messages import pack_observations, unpack_observations
+from cosim.lockstep.registry import AGENTS
 from cosim.lockstep.wire import Array, Channel, Closed, WireError
 from cosim.registry import load_plugins, plugins
 from cosim.scenario import scenario_from_resolved
@@ -43,7 +45,6 @@ class WorkerSession:
 
     def __init__(self, seat: Seat, backend: str | None = None) -> None:
         self._over: str | None = None
-        self._process = AgentProcess([sys.executable, "-m", "cosim.envs.worker"], grace_s=_GRACE_S)
         self._channel: Channel | None = None
         self._opening = {
             "type": "open",
@@ -54,6 +55,7 @@ class WorkerSession:
             "plugins": list(plugins()),
             "modules": _modules(seat),
         }
+        self._process = AgentProcess([sys.executable, "-m", "cosim.envs.worker"], grace_s=_GRACE_S)
 
     @property
     def pid(self) -> int:
@@ -148,15 +150,18 @@ class WorkerSession:
 
 
 def _modules(seat: Seat) -> list[str]:
-    """Return the modules that define the scenario's tasks: importing them registers what a decorator registers.
+    """Return the modules that define the scenario's tasks and agents: importing them registers what a decorator does.
 
-    ScenarioError for a task defined in the main script, which a second process cannot import.
+    ScenarioError for one defined in the main script, which a second process cannot import.
     """
-    found = {tasks.get(name).__module__: name for name in seat.scenario.tasks}
+    found = {tasks.origin(name).partition(":")[0]: f"task '{name}'" for name in seat.scenario.tasks}
+    for name, spec in agents_of(seat.scenario).items():
+        if name != seat.task and spec.name is not None:
+            found[AGENTS.origin(spec.name).partition(":")[0]] = f"agent '{spec.name}'"
     if "__main__" in found:
         raise ScenarioError(
-            f"task '{found['__main__']}' is defined in the main script, where the second environment's process"
-            " cannot find it: put it into a module, or close the first environment first"
+            f"{found['__main__']} is defined in the main script, where the second environment's process cannot"
+            " find it: put it into a module, or close the first environment first"
         )
     return sorted(found)
 
