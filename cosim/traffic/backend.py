@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +32,8 @@ READ_VARS = (0x43, 0x40, 0x72, 0x56, 0x39, 0x51)
 _DEPARTED, _ARRIVED, _COLLISIONS, _TELEPORTS, _TELEPORTED = 0x74, 0x7A, 0x23, 0x76, 0x78
 
 _START_S = 30.0
+# Words of failures that may be gone at the next attempt: a port just taken, an X server that is restarting.
+_PASSING = ("bind", "open display")
 QUIT_AT_END = "--quit-on-end"
 """sumo-gui's option that closes its window with the connection."""
 
@@ -144,7 +147,7 @@ class LibsumoBackend:
         except BaseException:
             release(seed_owner)
             raise
-        self._step: Callable[[float], None] = raw.simulation_step
+        self.step: Callable[[], None] = partial(raw.simulation_step, 0.0)
         self.departed: Callable[[], Sequence[str]] = raw.simulation_getDepartedIDList
         self.arrived: Callable[[], Sequence[str]] = raw.simulation_getArrivedIDList
         self.collisions: Callable[[], Sequence[Any]] = raw.simulation_getCollisions
@@ -156,9 +159,6 @@ class LibsumoBackend:
         self._lane_position = raw.vehicle_getLanePosition
         self._position = raw.vehicle_getPosition3D
         self._lane = raw.vehicle_getLaneID
-
-    def step(self) -> None:
-        self._step(0.0)
 
     def watch(self, vehicle: str) -> None:
         """Nothing to do: libsumo is asked directly."""
@@ -225,7 +225,7 @@ class TraciBackend:
                 if not isinstance(why, (*self.fatal, traci.TraCIException)):
                     self._log.close()
                     raise
-                if attempt == 2 or "bind" not in self.last_words():
+                if attempt == 2 or not any(w in self.last_words() for w in _PASSING):
                     self._log.close()
                     words = self.last_words()
                     raise TrafficError(f"SUMO could not be started: {words or why}") from why

@@ -6,7 +6,7 @@ only that.  Rows are in ascending key order, so sums over vehicles do not depend
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class VehicleType:
     cav: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class TrafficState:
     """All vehicles on the road at ``t_us``; V rows in ascending key order.
 
@@ -67,6 +67,29 @@ class TrafficState:
     edges: tuple[str, ...]
     types: tuple[VehicleType, ...]
 
+    def __init__(
+        self,
+        t_us: int,
+        ids: tuple[str, ...],
+        key: NDArray[np.uint64],
+        slot: NDArray[np.int32],
+        xy: NDArray[np.float64],
+        z: NDArray[np.float64],
+        angle: NDArray[np.float64],
+        speed: NDArray[np.float64],
+        accel: NDArray[np.float64],
+        edge: NDArray[np.int32],
+        lane: NDArray[np.int32],
+        s: NDArray[np.float64],
+        type: NDArray[np.int32],
+        edges: tuple[str, ...],
+        types: tuple[VehicleType, ...],
+    ) -> None:
+        # A state is made every step; the __init__ of a frozen dataclass takes three times as long.
+        values = (t_us, ids, key, slot, xy, z, angle, speed, accel, edge, lane, s, type, edges, types)
+        for assign, value in zip(_ASSIGN, values, strict=True):
+            assign(self, value)
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -75,3 +98,6 @@ class TrafficState:
         key = np.uint64(entity_key(vehicle))
         at = int(np.searchsorted(self.key, key))
         return at if at < len(self.key) and self.key[at] == key else -1
+
+
+_ASSIGN = tuple(TrafficState.__dict__[field.name].__set__ for field in fields(TrafficState))

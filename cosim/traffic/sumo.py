@@ -86,6 +86,7 @@ class Traffic:
         self._edges: list[str] = []
         self._lane_table: dict[str, tuple[int, int]] = {"": (-1, -1)}
         self.demand = Demand(config, net, seed)
+        self._next_departure_us = self.demand.next_us
         self.backend: Backend
         try:
             if gui is not None or (backend or config.backend) == "traci":
@@ -162,8 +163,9 @@ class Traffic:
         backend = self.backend
         self.events = []
         try:
-            if self.demand.next_us <= t_us:
+            if self._next_departure_us <= t_us:
                 self._insert(t_us)
+                self._next_departure_us = self.demand.next_us
             if self._flow_idm is not None:
                 self._carry_out(self._flow_idm.orders(self.state))
             backend.step()
@@ -313,12 +315,11 @@ class Traffic:
                 pairs = np.array([table[name] for name in lanes], dtype=np.int32).T
                 self._edge, self._lane = _frozen(pairs[0]), _frozen(pairs[1])
                 self._last_lanes = lanes
-            values.flags.writeable = False
-            xyz.flags.writeable = False
+            values.setflags(False)
+            xyz.setflags(False)
         else:
             values, xyz = _NOTHING, _NOWHERE
             self._edge = self._lane = _NO_ROWS
-        angle, speed, accel, s = values
         return TrafficState(
             t_us,
             ids,
@@ -326,12 +327,12 @@ class Traffic:
             self._slot,
             xyz[:, :2],
             xyz[:, 2],
-            angle,
-            speed,
-            accel,
+            values[0],
+            values[1],
+            values[2],
             self._edge,
             self._lane,
-            s,
+            values[3],
             self._type,
             self._edge_tuple,
             self.types,
