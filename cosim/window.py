@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from cosim.engine import Recorder, Scheduled
 from cosim.errors import TrafficError
 from cosim.lockstep.protocol import Actions, Observations
 from cosim.tasks import Instant
-from cosim.traffic.gui import Canvas, GuiOptions, LeftWindow, station_marks, view_box
+from cosim.traffic.gui import Canvas, GuiOptions, LeftWindow, StationMark, station_marks, view_box
 from cosim.traffic.nets import load_geometry
 from cosim.traffic.sumo import Traffic
 
@@ -47,7 +49,8 @@ class Window:
         agents: name of the agent of each task.
         recorder: told of everything first.
 
-    Layers may be added to ``layers``.
+    The network's stations, serving links and D2D links are drawn if the run has a network; ``ranges`` (m, by station
+    id) are the radii of its coverage discs.  More layers may be added to ``layers``.
 
     Raises:
         TrafficError: SUMO died; Interrupted if the user closed the window.
@@ -64,7 +67,8 @@ class Window:
         recorder: Recorder | None = None,
     ) -> None:
         self.canvas = Canvas(traffic.api)
-        self.layers: list[Layer] = []
+        self.ranges: dict[str, float] = {}
+        self.layers: list[Layer] = [self._draw_network]
         self._traffic = traffic
         self._tasks = {s.name: s.task for s in tasks}
         self._agents = dict(agents or {})
@@ -82,6 +86,7 @@ class Window:
             stations = station_marks(load_geometry(traffic.net))
             self.canvas.show(view_box(traffic.net, stations), traffic.net.gui_settings)
             self.canvas.draw_stations(stations)
+            self.ranges.update({mark.id: mark.range_m for mark in stations})
             if options.screenshot is not None:
                 options.screenshot.unlink(missing_ok=True)
                 self._take_picture(0)
@@ -134,6 +139,24 @@ class Window:
     def leave(self) -> LeftWindow:
         """End the simulation and leave the window to the user."""
         return self._traffic.leave_window()
+
+    def _draw_network(self, canvas: Canvas, now: Instant) -> None:
+        network, xy = now.network, now.traffic.xy
+        # The network may tick more slowly than the traffic steps: its rows are then other vehicles.
+        if network is None or network.ids != now.traffic.ids:
+            return
+        canvas.draw_stations(
+            [
+                StationMark(name, x, y, kind, self.ranges.get(name, 0.0))
+                for name, (x, y), kind in zip(
+                    network.stations, network.station_xy.tolist(), network.station_kind, strict=True
+                )
+            ]
+        )
+        served = np.flatnonzero(network.serving >= 0)
+        canvas.draw_links("serving", np.hstack([xy[served], network.station_xy[network.serving[served]]]))
+        ends = [np.hstack([xy[d2d.tx], xy[d2d.rx]]) for d2d in network.d2d]
+        canvas.draw_links("d2d", np.concatenate([np.empty((0, 4)), *ends]))
 
     def _take_picture(self, t_us: int) -> None:
         if self._options.screenshot is not None and t_us == self._picture_us:

@@ -31,7 +31,7 @@ READ_VARS = (0x43, 0x40, 0x72, 0x56, 0x39, 0x51)
 # TraCI codes of the simulation's lists of ids (and collisions) of the last step.
 _DEPARTED, _ARRIVED, _COLLISIONS, _TELEPORTS, _TELEPORTED = 0x74, 0x7A, 0x23, 0x76, 0x78
 
-_START_S = 30.0
+_START_S, _GOODBYE_S = 30.0, 1.0
 # Words of failures that may be gone at the next attempt: a port just taken, an X server that is restarting.
 _PASSING = ("bind", "open display")
 QUIT_AT_END = "--quit-on-end"
@@ -288,12 +288,18 @@ class TraciBackend:
 
     def leave(self) -> subprocess.Popen[bytes]:
         """End the simulation but leave the window, if it stays, to the user."""
+        # In a thread, because an answer that Ctrl-C cut short leaves traci waiting for bytes that never come.
+        goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
+        goodbye.start()
+        goodbye.join(timeout=_GOODBYE_S)
+        self._log.close()
+        return self.process
+
+    def _say_goodbye(self) -> None:
         try:
             self.api.close(False)
         except Exception:
             pass
-        self._log.close()
-        return self.process
 
     def close(self) -> None:
         end_window(self.leave(), 0.5 if self._stays else 10.0)

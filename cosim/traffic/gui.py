@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from ctypes.util import find_library
 from dataclasses import dataclass
@@ -43,10 +44,11 @@ STATION_COLOURS: dict[str, Colour] = {"rsu": (209, 50, 31, 255), "bs": (126, 63,
 _OTHER_STATION: Colour = (32, 120, 96, 255)
 LINK_COLOURS: dict[str, Colour] = {"serving": (209, 50, 31, 160), "d2d": (230, 140, 0, 200)}
 _CORNERS = 72
+_DISC_OPACITY, _EDGE_OPACITY = 20, 130
 _LINE_M = 0.3
 _MARGIN = 0.04
 # SUMO draws shapes of negative layers beneath the road; buildings lie on -1, vehicles are drawn above 100.
-_DISC_LAYER, _LINK_LAYER, _STATION_LAYER = -10.0, 90.0, 200.0
+_DISC_LAYER, _LINK_LAYER, _STATION_LAYER = -10, 90, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,13 @@ def _display_answers(display: str) -> bool:
     x11.XOpenDisplay.argtypes = [ctypes.c_char_p]
     x11.XOpenDisplay.restype = ctypes.c_void_p
     x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
-    connection = x11.XOpenDisplay(display.encode())
-    if connection:
-        x11.XCloseDisplay(connection)
-    return bool(connection)
+    for _ in range(3):  # a server that has just lost its last client restarts, and answers nobody meanwhile
+        connection = x11.XOpenDisplay(display.encode())
+        if connection:
+            x11.XCloseDisplay(connection)
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def gui_arguments(options: GuiOptions, net: Net, scratch: Path) -> list[str]:
@@ -247,22 +252,22 @@ class Canvas:
         used.
         """
         wanted = {mark.id: mark for mark in stations}
+        if wanted == self.stations:
+            return
+        poi = self.api.poi
         for name in self.stations.keys() - wanted.keys():
-            self.api.poi.remove(name)
-            self._remove_disc(self.stations[name])
-        there = set(self.api.poi.getIDList())
+            poi.remove(name)
+            self._draw_disc(self.stations[name], None)
+        there = set(poi.getIDList())
         for mark in wanted.values():
             before = self.stations.get(mark.id)
             if before == mark:
                 continue
             if mark.id in there:
-                self.api.poi.setPosition(mark.id, mark.x, mark.y)
+                poi.setPosition(mark.id, mark.x, mark.y)
             else:
-                colour = STATION_COLOURS.get(mark.kind, _OTHER_STATION)
-                self.api.poi.add(mark.id, mark.x, mark.y, colour, mark.kind, _STATION_LAYER)
-            if before is not None:
-                self._remove_disc(before)
-            self._add_disc(mark)
+                poi.add(mark.id, mark.x, mark.y, _station_colour(mark), mark.kind, _STATION_LAYER)
+            self._draw_disc(before, mark)
         self.stations = wanted
 
     def draw_links(
@@ -307,22 +312,31 @@ class Canvas:
         """Have the view saved as a picture; sumo-gui does so when its next step is done."""
         self.api.gui.screenshot(VIEW, str(file.resolve()))
 
-    def _add_disc(self, mark: StationMark) -> None:
-        if not (0.0 < mark.range_m < np.inf):
+    def _draw_disc(self, before: StationMark | None, mark: StationMark | None) -> None:
+        """Add, move or remove the disc of a station that was *before* and is now *mark*."""
+        polygon = self.api.polygon
+        had = before is not None and 0.0 < before.range_m < np.inf
+        has = mark is not None and 0.0 < mark.range_m < np.inf
+        if before is not None and had and not has:
+            polygon.remove(f"coverage.{before.id}")
+            polygon.remove(f"coverage.{before.id}.edge")
+        if mark is None or not has:
             return
+        inside, edge = f"coverage.{mark.id}", f"coverage.{mark.id}.edge"
         turn = np.linspace(0.0, 2.0 * np.pi, _CORNERS + 1)
         ring = np.column_stack([mark.x + mark.range_m * np.cos(turn), mark.y + mark.range_m * np.sin(turn)])
         shape = [(x, y) for x, y in ring.tolist()]
-        red, green, blue, _ = STATION_COLOURS.get(mark.kind, _OTHER_STATION)
-        add = self.api.polygon.add
-        add(f"coverage.{mark.id}", shape, (red, green, blue, 20), True, "coverage", _DISC_LAYER)
-        edge = (red, green, blue, 130)
-        add(f"coverage.{mark.id}.edge", shape, edge, False, "coverage", _DISC_LAYER + 1, lineWidth=_LINE_M)
+        if had:
+            polygon.setShape(inside, shape)
+            polygon.setShape(edge, shape)
+            return
+        rgb = _station_colour(mark)[:3]
+        polygon.add(inside, shape, (*rgb, _DISC_OPACITY), True, "coverage", _DISC_LAYER)
+        polygon.add(edge, shape, (*rgb, _EDGE_OPACITY), False, "coverage", _DISC_LAYER + 1, lineWidth=_LINE_M)
 
-    def _remove_disc(self, mark: StationMark) -> None:
-        if 0.0 < mark.range_m < np.inf:
-            self.api.polygon.remove(f"coverage.{mark.id}")
-            self.api.polygon.remove(f"coverage.{mark.id}.edge")
+
+def _station_colour(mark: StationMark) -> Colour:
+    return STATION_COLOURS.get(mark.kind, _OTHER_STATION)
 
 
 # -- the end --
