@@ -35,17 +35,17 @@ from cosim.traffic.state import TrafficState, VehicleType, entity_key
 if TYPE_CHECKING:
     from cosim.scenario import TrafficConfig
 
-_COLLISION_PAIR = tuple[str, str]
+_CollisionPair = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficEvent:
     """Something that happened on the road in the step that led to ``t_us``.
 
-    ``kind`` is departure, blocked (an entry that has to wait), arrival, collision, teleport, teleport_end or
-    removal; ``other`` is the second vehicle of a collision, ``where`` an edge or lane, ``value`` a position
-    along it (m), ``text`` the route of a departure or
-    SUMO's word for the kind of collision.
+    ``kind`` is departure, blocked (an entry that has to wait), arrival (at the end of the route), removal (by SUMO,
+    after a collision), collision, teleport or teleport_end; ``other`` is the second vehicle of a collision, ``where``
+    an edge or lane, ``value`` a position along it (m), ``text`` the route of a departure or SUMO's word for the kind
+    of collision.
     """
 
     t_us: int
@@ -99,8 +99,12 @@ class Traffic:
         except BaseException:
             self._scratch.cleanup()
             raise
-        self._index_lanes()
         self._open = True
+        try:
+            self._index_lanes()
+        except BaseException:
+            self.close()
+            raise
         self.events: list[TrafficEvent] = []
         self._keys: list[int] = []
         self._ids: list[str] = []
@@ -108,7 +112,9 @@ class Traffic:
         self._free: list[int] = []
         self._slots = 0
         self._waiting: dict[str, Departure] = {}
-        self._collided: set[_COLLISION_PAIR] = set()
+        self._away: set[str] = set()  # being teleported
+        self._collided: set[_CollisionPair] = set()
+        self._removed_since_read = False
         self._last_lanes: Sequence[str] = []
         self._set_changed()
         self._flow_idm = FlowIdm.build(config, net, self.types, self.step_us)
@@ -228,35 +234,54 @@ class Traffic:
                 if not d.reported:
                     d.reported = True
                     events.append(TrafficEvent(t_us, "blocked", vehicle, where=d.edge))
-        for vehicle in backend.arrived():
-            if self._leave(vehicle):
-                events.append(TrafficEvent(t_us, "arrival", vehicle))
-                changed = True
+        collisions = backend.collisions()
+        arrived = backend.arrived()
+        if arrived:
+            crashed = {vehicle for c in collisions for vehicle in (c.collider, c.victim)}
+            for vehicle in arrived:
+                if self._leave(vehicle):
+                    kind = "removal" if vehicle in crashed else "arrival"
+                    events.append(TrafficEvent(t_us, kind, vehicle))
+                    changed = True
         for vehicle in backend.teleports():
             if self._leave(vehicle):
+                self._away.add(vehicle)
                 events.append(TrafficEvent(t_us, "teleport", vehicle))
                 changed = True
-        for vehicle in backend.teleported():
-            if vehicle not in self._row_of:
-                self._enter(vehicle, self.api.vehicle.getTypeID(vehicle))
-                events.append(TrafficEvent(t_us, "teleport_end", vehicle))
-                changed = True
-        collisions = backend.collisions()
+        if self._away:
+            changed |= self._come_back(t_us, arrived)
         if collisions or self._collided:
             self._collide(t_us, collisions)
         if changed:
             self._set_changed()
 
+    def _come_back(self, t_us: int, arrived: Sequence[str]) -> bool:
+        """Take in vehicles whose teleport ended, or led to the end of their route; say whether one is back."""
+        back = False
+        for vehicle in self.backend.teleported():
+            if vehicle in self._away:
+                self._away.discard(vehicle)
+                self._enter(vehicle, self.api.vehicle.getTypeID(vehicle))
+                self.events.append(TrafficEvent(t_us, "teleport_end", vehicle))
+                back = True
+        for vehicle in arrived:
+            if vehicle in self._away:
+                self._away.discard(vehicle)
+                self.events.append(TrafficEvent(t_us, "arrival", vehicle))
+        return back
+
     def _collide(self, t_us: int, collisions: Sequence[Any]) -> None:
-        """Report each pair once for as long as SUMO goes on reporting it."""
-        now: set[_COLLISION_PAIR] = set()
+        """Report each pair once for as long as SUMO goes on reporting it, whichever it calls the collider."""
+        now: set[_CollisionPair] = set()
         for c in collisions:
-            pair = (c.collider, c.victim)
-            now.add(pair)
-            if pair not in self._collided:
+            pair = frozenset((c.collider, c.victim))
+            if pair not in self._collided and pair not in now:
                 self.events.append(
-                    TrafficEvent(t_us, "collision", *pair, where=c.lane, value=c.pos, text=c.type)
+                    TrafficEvent(
+                        t_us, "collision", c.collider, c.victim, where=c.lane, value=c.pos, text=c.type
+                    )
                 )
+            now.add(pair)
         self._collided = now
 
     # -- the set of vehicles --
@@ -307,6 +332,7 @@ class Traffic:
         self._edge_tuple = tuple(edges)
 
     def _read(self, t_us: int) -> TrafficState:
+        self._removed_since_read = False
         ids = self._tuple
         if ids:
             values, xyz, lanes = self.backend.read(ids)
@@ -315,8 +341,8 @@ class Traffic:
                 pairs = np.array([table[name] for name in lanes], dtype=np.int32).T
                 self._edge, self._lane = _frozen(pairs[0]), _frozen(pairs[1])
                 self._last_lanes = lanes
-            values.setflags(False)
-            xyz.setflags(False)
+            values.setflags(write=False)
+            xyz.setflags(write=False)
         else:
             values, xyz = _NOTHING, _NOWHERE
             self._edge = self._lane = _NO_ROWS
@@ -342,9 +368,8 @@ class Traffic:
 
     def _carry_out(self, orders: Sequence[Order]) -> None:
         vehicle = self.api.vehicle
-        removed = False
         for kind, ids, columns, _ in orders:
-            if removed:  # by another task at this instant, perhaps: the rest is for those still there
+            if self._removed_since_read:  # by another task, perhaps: the rest is for those still there
                 ids, columns = self._still_here(ids, columns)
             if kind == "speed":
                 _each(vehicle.setSpeed, ids, *columns)
@@ -367,7 +392,7 @@ class Traffic:
                 _each(vehicle.setParameter, ids, *columns)
             elif kind == "remove":
                 self._remove(ids)
-                removed = True
+                self._removed_since_read = True
             else:
                 raise ValueError(f"no such order: {kind}")
 

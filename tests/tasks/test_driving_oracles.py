@@ -34,7 +34,7 @@ def zone_of(*vehicles: tuple[bool, int, float, float, int]) -> Zone:
     cav, lane, s, v, target = (np.array(column) for column in zip(*vehicles, strict=True))
     lane = lane.astype(np.int32)
     s = s.astype(float)
-    near = neighbours(s, lane, np.arange(len(s)), 4)
+    near = neighbours(s, lane, np.arange(len(s)))
     return Zone(np.arange(len(s)), s, lane, v.astype(float), cav, target.astype(np.int8), near)
 
 
@@ -91,7 +91,9 @@ def test_position_value(x: float, lane: int, target: int, value: float) -> None:
         (230, 1, RIGHT, 20, (-0.1839366, 0.0525533, 0.2890432)),
     ],
 )
-def test_position_reward(x: float, lane: int, target: int, speed: float, by_lateral: tuple[float, ...]) -> None:
+def test_position_reward(
+    x: float, lane: int, target: int, speed: float, by_lateral: tuple[float, ...]
+) -> None:
     d = lane_distance(np.array([lane] * 3), *targets(target, target, target))
     got = position_reward(np.full(3, x), np.full(3, speed), np.array([1, 0, -1]), d)
     np.testing.assert_allclose(got, by_lateral, atol=5e-8)
@@ -115,7 +117,9 @@ def test_environment_reward_of_the_worked_example() -> None:
     x=st.floats(0, 250),
     v=st.floats(0, 20),
 )
-def test_moving_toward_the_target_beats_keeping_beats_moving_away(lane: int, target: int, x: float, v: float) -> None:
+def test_moving_toward_the_target_beats_keeping_beats_moving_away(
+    lane: int, target: int, x: float, v: float
+) -> None:
     low, high = targets(target)
     d = lane_distance(np.array([lane]), low, high)
     toward = int(np.sign(d[0]))
@@ -168,11 +172,14 @@ def brute_force(s: np.ndarray, lane: np.ndarray) -> np.ndarray:
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 3), st.sampled_from([0.0, 5.1, 10.0, 5.1 + 1e-9, 77.5, 120.0, 249.0]) | st.floats(0, 250)),
+        st.tuples(
+            st.integers(0, 3),
+            st.sampled_from([0.0, 5.1, 10.0, 5.1 + 1e-9, 77.5, 120.0, 249.0]) | st.floats(0, 250),
+        ),
         max_size=24,
     )
 )
 def test_neighbours_equal_a_search_over_all_pairs(vehicles: list[tuple[int, float]]) -> None:
     lane = np.array([v[0] for v in vehicles], dtype=np.int32)
     s = np.array([v[1] for v in vehicles], dtype=float)
-    np.testing.assert_array_equal(neighbours(s, lane, np.arange(len(s)), 4), brute_force(s, lane))
+    np.testing.assert_array_equal(neighbours(s, lane, np.arange(len(s))), brute_force(s, lane))

@@ -101,7 +101,7 @@ class Statistics:
         if cavs:
             self._velocity_cav.add(float((v * zone.cav).sum()) / cavs)
         third = steps > 2
-        count = np.count_nonzero(third)
+        count = int(np.count_nonzero(third))
         if count:
             jerk = np.abs(a - a_before)  # Eq. (40)
             self._jerk.add(float(jerk.sum(where=third)) / self._dt, count)

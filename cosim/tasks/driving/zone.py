@@ -38,7 +38,7 @@ class Zone:
         return len(self.rows)
 
 
-def neighbours(s: Floats, lane: NDArray[np.int32], tie: NDArray[np.int64], lanes: int) -> NDArray[np.intp]:
+def neighbours(s: Floats, lane: NDArray[np.int32], tie: NDArray[np.int64]) -> NDArray[np.intp]:
     """Return (6, N): the nearest vehicle in each of six directions, in the order of the observation.
 
     Of vehicles at the same ``s`` the one with the larger ``tie`` counts as ahead.
