@@ -33,10 +33,11 @@ class Server:
     overflow: str | None
     coming: int = 0
 
-    def room(self) -> int | None:
+    def room(self, now_us: int) -> int | None:
         """Whole cycles that it still takes; None without a limit."""
         if self.limit is None:
             return None
+        self.queue.look(now_us)
         return max(0, self.limit - -(-(self.queue.backlog + self.coming) // US))
 
 
@@ -245,6 +246,8 @@ class Edge:
                 _, _, _, stage = heapq.heappop(self._later)
                 stage(soonest)
         self.now_us = max(self.now_us, t_us)
+        for server in self.servers.values():
+            server.queue.look(self.now_us)
 
     def _next_due(self) -> int | None:
         """Return when the next queue finishes something; entries made void by later changes are dropped."""
@@ -316,7 +319,7 @@ class Edge:
         at: Server | None = server
         while at is not None and at.name not in seen:
             seen.add(at.name)
-            room = at.room()
+            room = at.room(self.now_us)
             here = left if room is None else min(left, room)
             if here or not cycles:
                 flow.parts.append(Part(at.name, here * US, 0))
@@ -405,9 +408,10 @@ class Edge:
         source, goal = self.servers[part.server], self.servers[target]
         if target == part.server:
             return 0
+        source.queue.look(self.now_us)
         remaining = source.queue.remaining(part.work)
         wanted = remaining if share >= 1.0 else int(share * remaining)
-        room = goal.room()
+        room = goal.room(self.now_us)
         wanted = wanted if room is None else min(wanted, room * US)
         if wanted <= 0:
             return 0

@@ -125,7 +125,7 @@ def _power_per_use(tx: Index, power: Floats, uses: Index, shared: bool, split: b
 def _one_block(links: _Links, block: Index) -> Floats:
     # Inside a group the order is that of the entities, not of the caller's rows: sums are then bit-identical
     # under any permutation of the links.
-    order = np.lexsort((links.rx, links.tx, block))
+    order = np.lexsort((links.power, links.rx, links.tx, block))
     order = order[block[order] >= 0]
     kinds, starts = np.unique(block[order], return_index=True)
     groups = list(zip(kinds, np.split(order, starts[1:]), strict=True)) if len(kinds) else []
@@ -173,7 +173,7 @@ def _ordered_sum(terms: Floats) -> Floats:
 
 def _several_blocks(links: _Links, alloc: NDArray[np.bool_]) -> Floats:
     """Evaluate links that may use several blocks: I (L, K) = G0^T (A * P), G0 with zeroes where nobody meets."""
-    order = np.lexsort((links.rx, links.tx))
+    order = np.lexsort((links.power, links.rx, links.tx))
     result = np.zeros(alloc.shape)
     for k in range(alloc.shape[1]):
         group = order[alloc[order, k]]

@@ -179,6 +179,10 @@ class WorkQueue:
         finished, self._finished = self._finished, []
         return finished
 
+    def look(self, t_us: int) -> None:
+        """Serve until ``t_us``, so that counters hold there; what finished waits for :meth:`advance`."""
+        self._run(t_us)
+
     def set_rate(self, rate: int, t_us: int) -> None:
         """Change the rate from ``t_us`` on."""
         if rate < 0:
