@@ -68,7 +68,7 @@ class Window:
     ) -> None:
         self.canvas = Canvas(traffic.api)
         self.ranges: dict[str, float] = {}
-        self.layers: list[Layer] = [self._draw_network]
+        self.layers: list[Layer] = [lambda canvas, now: draw_network(canvas, now, self.ranges)]
         self._traffic = traffic
         self._tasks = {s.name: s.task for s in tasks}
         self._agents = dict(agents or {})
@@ -140,24 +140,6 @@ class Window:
         """End the simulation and leave the window to the user."""
         return self._traffic.leave_window()
 
-    def _draw_network(self, canvas: Canvas, now: Instant) -> None:
-        network, xy = now.network, now.traffic.xy
-        # The network may tick more slowly than the traffic steps: its rows are then other vehicles.
-        if network is None or network.ids != now.traffic.ids:
-            return
-        canvas.draw_stations(
-            [
-                StationMark(name, x, y, kind, self.ranges.get(name, 0.0))
-                for name, (x, y), kind in zip(
-                    network.stations, network.station_xy.tolist(), network.station_kind, strict=True
-                )
-            ]
-        )
-        served = np.flatnonzero(network.serving >= 0)
-        canvas.draw_links("serving", np.hstack([xy[served], network.station_xy[network.serving[served]]]))
-        ends = [np.hstack([xy[d2d.tx], xy[d2d.rx]]) for d2d in network.d2d]
-        canvas.draw_links("d2d", np.concatenate([np.empty((0, 4)), *ends]))
-
     def _take_picture(self, t_us: int) -> None:
         if self._options.screenshot is not None and t_us == self._picture_us:
             self.canvas.screenshot(self._options.screenshot)
@@ -188,6 +170,22 @@ class Window:
             agents = (self._agents.get(t, "") for t in said)
             parameters.append(("cosim.agent", "; ".join(a for a in agents if a)))
         self.canvas.write(name, parameters)
+
+
+def draw_network(canvas: Canvas, now: Instant, ranges: Mapping[str, float]) -> None:
+    """Draw the network's stations with discs of these *ranges* (m, by station id), serving links and D2D links."""
+    network, xy = now.network, now.traffic.xy
+    # The network may tick more slowly than the traffic steps: its rows may then be other vehicles.
+    if network is None or network.ids != now.traffic.ids:
+        return
+    sites = zip(network.stations, network.station_xy.tolist(), network.station_kind, strict=True)
+    canvas.draw_stations(
+        [StationMark(name, x, y, kind, ranges.get(name, 0.0)) for name, (x, y), kind in sites]
+    )
+    served = np.flatnonzero(network.serving >= 0)
+    canvas.draw_links("serving", np.hstack([xy[served], network.station_xy[network.serving[served]]]))
+    ends = [np.hstack([xy[d2d.tx], xy[d2d.rx]]) for d2d in network.d2d]
+    canvas.draw_links("d2d", np.concatenate([np.empty((0, 4)), *ends]))
 
 
 def plain_words(actions: Actions) -> list[str]:

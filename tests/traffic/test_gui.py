@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from ruamel.yaml import YAML
 
 from cosim import runner
 from cosim.assembly import assemble
@@ -25,9 +26,13 @@ from cosim.errors import ScenarioError
 from cosim.lockstep import Actions
 from cosim.lockstep.inline import InlineHost
 from cosim.lockstep.registry import create_agent
+from cosim.network.config import NetworkConfig
+from cosim.network.network import Network
 from cosim.recording import digest, load_run
 from cosim.scenario import load_scenario
+from cosim.tasks import Instant
 from cosim.tasks.driving.observation import describe_continuous, describe_discrete
+from cosim.traffic.commands import Commands
 from cosim.traffic.gui import (
     STATION_COLOURS,
     VIEW,
@@ -42,7 +47,7 @@ from cosim.traffic.gui import (
 )
 from cosim.traffic.nets import find_net, load_geometry
 from cosim.traffic.sumo import Traffic
-from cosim.window import plain_words
+from cosim.window import draw_network, plain_words
 
 SHORT = ("warmup=0", "duration=12 s", "traffic.inflow.rate=1500 veh/h")
 CAV, HDV = (0, 160, 255), (240, 160, 0)
@@ -392,3 +397,44 @@ def test_links_follow_their_segments_and_reuse_their_lines(canvas):
         assert api.polygon.getShape(f"link.serving.{k}") == ((x1, y1), (x2, y2))
     canvas.draw_links("serving", np.empty((0, 4)))
     assert api.polygon.getIDList() == ("link.d2d.0",)
+
+
+NETWORK = """
+channels: {air: {pathloss: {model: macro, frequency: 2 GHz}}}
+radios:
+  rsu: {attach: {poi: rsu_*}, tx_power: 30 dBm, bandwidth: 20 MHz}
+  obu: {attach: {vtype: "*"}, tx_power: 23 dBm}
+links:
+  - {from: obu, to: rsu, channel: air}
+  - {from: obu, to: obu, channel: air, mode: d2d, rb: {count: 4, bandwidth: 180 kHz}, pairs: {range: 100 m}}
+"""
+
+
+def test_a_network_is_drawn_as_its_state_has_it(tmp_path):
+    (tmp_path / "urban.yaml").write_text(URBAN)
+    scenario = load_scenario(tmp_path / "urban.yaml")
+    net = find_net("urban_rsu")
+    config = NetworkConfig.model_validate(YAML(typ="safe").load(NETWORK))
+    network = Network.build(config, load_geometry(net), 0, scenario.step_us)
+    with Traffic(scenario.traffic, net, 0) as traffic:
+        api, canvas = traffic.api, Canvas(traffic.api)
+        for _ in range(40):
+            road = traffic.step()
+            air = network.step(road)
+            if road.t_us % 10_000_000 == 0:
+                now = Instant(road.t_us, road, air, (), Commands(road), measured=True)
+                draw_network(canvas, now, {"rsu_0": 415.0})
+        lines = {name: np.array(api.polygon.getShape(name)) for name in api.polygon.getIDList()}
+    assert len(road) > 5
+    assert {"coverage.rsu_0", "coverage.rsu_0.edge"} == {n for n in lines if n.startswith("coverage")}
+    serving = [shape for name, shape in lines.items() if name.startswith("link.serving")]
+    assert len(serving) == (air.serving >= 0).sum() > 0
+    drawn = {tuple(map(tuple, shape.round(6))) for shape in serving}
+    assert drawn == {
+        (tuple(road.xy[v].round(6)), tuple(air.station_xy[m].round(6)))
+        for v, m in enumerate(air.serving)
+        if m >= 0
+    }
+    d2d = [shape for name, shape in lines.items() if name.startswith("link.d2d")]
+    assert len(d2d) == sum(len(group.tx) for group in air.d2d) > 0
+    assert all(np.hypot(*(a - b)) <= 100.0 for a, b in d2d)
