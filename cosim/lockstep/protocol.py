@@ -13,6 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.errors import AgentError
+
 LEAVE_IT = -1
 """The discrete action that orders nothing: whoever acts without agents (SUMO, for vehicles) decides."""
 
@@ -160,8 +162,6 @@ def check_actions(actions: Actions, spec: ActionSpec, rows: int, who: str) -> Ac
     Checked: the shape, no NaN or infinity, whole choices within range, a row of each note per action.  A
     masked but well-formed choice passes here: the task executes it as its no-op and counts it.
     """
-    from cosim.errors import AgentError
-
     if not isinstance(actions, Actions):
         raise AgentError(f"{who}: answered {type(actions).__name__}, expected cosim.lockstep.Actions")
     try:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from cosim.clock import US
 from cosim.errors import Interrupted, TrafficError
 from cosim.traffic import files
-from cosim.traffic.backend import Backend, LibsumoBackend, TraciBackend
+from cosim.traffic.backend import Backend, LibsumoBackend, TraciBackend, in_one_line
 from cosim.traffic.commands import Commands, Order
 from cosim.traffic.demand import Demand, Departure
 from cosim.traffic.flow_idm import FlowIdm
@@ -117,8 +117,13 @@ class Traffic:
         self._removed_since_read = False
         self._last_lanes: Sequence[str] = []
         self._set_changed()
-        self._flow_idm = FlowIdm.build(config, net, self.types, self.step_us)
-        self.state = self._read(0)
+        try:
+            self._index_lanes()
+            self._flow_idm = FlowIdm.build(config, net, self.types, self.step_us)
+            self.state = self._read(0)
+        except BaseException:
+            self.close()
+            raise
 
     # -- life --
 
@@ -196,7 +201,7 @@ class Traffic:
                 return Interrupted(f"sumo-gui's window was closed at {t_us / US:g} s")
             words = self.backend.last_words()
         return TrafficError(
-            f"SUMO failed at {t_us / US:g} s: {words or str(why).strip() or type(why).__name__}"
+            f"SUMO failed at {t_us / US:g} s: {words or in_one_line(why) or type(why).__name__}"
         )
 
     def _insert(self, t_us: int) -> None:

@@ -84,7 +84,7 @@ class Statistics:
         changed = (now[6] != zone.lane) & (steps > 1)
         if measured:
             self._measure(zone, lengths, steps, a, now[4])
-        if changed.any():
+        if np.count_nonzero(changed):
             self._lane_changes(slots[changed], t, measured)
             now[5] = self._changed_at[slots]
         now[0] = steps
@@ -96,25 +96,25 @@ class Statistics:
     def _measure(self, zone: Zone, lengths: Floats, steps: Floats, a: Floats, a_before: Floats) -> None:
         v, n = zone.speed, len(zone)
         self.vehicle_seconds += n * self._dt
-        self._velocity_all.add(float(v.sum()) / n)  # Eq. (38)
-        cavs = np.count_nonzero(zone.cav)
+        self._velocity_all.add(float(np.add.reduce(v)) / n)  # Eq. (38)
+        cavs = int(np.count_nonzero(zone.cav))
         if cavs:
-            self._velocity_cav.add(float((v * zone.cav).sum()) / cavs)
+            self._velocity_cav.add(float(np.add.reduce(v * zone.cav)) / cavs)
         third = steps > 2
         count = int(np.count_nonzero(third))
         if count:
             jerk = np.abs(a - a_before)  # Eq. (40)
-            self._jerk.add(float(jerk.sum(where=third)) / self._dt, count)
+            self._jerk.add(float(np.add.reduce(jerk[third])) / self._dt, count)
         lead = zone.near[FRONT]
         has = (lead != NOBODY).nonzero()[0]
         if has.size:
             lead = lead[has]
             gap = zone.s[lead] - lengths[lead] - zone.s[has]
-            self._headway.add(float(gap.min()))
+            self._headway.add(float(np.minimum.reduce(gap)))
             closing = v[has] - v[lead]
             near = closing >= CLOSING
-            if near.any():
-                ttc = float((gap[near] / closing[near]).min())  # Eq. (39)
+            if np.count_nonzero(near):
+                ttc = float(np.minimum.reduce(gap[near] / closing[near]))  # Eq. (39)
                 self._ttc.add(ttc)
                 self._ttc_capped.add(min(ttc, self._cap))
 

@@ -54,5 +54,5 @@ def environment_reward(
 ) -> float:
     """r_env = mean over CAVs of (w1 r_a + w2 r_p) + w3 r_flow + w4 r_safe + w5 r_complete; eq (10)."""
     w1, w2, w3, w4, w5 = weights
-    mean = float(np.mean(w1 * r_a + w2 * r_p)) if len(r_a) else 0.0
+    mean = float(np.add.reduce(w1 * r_a + w2 * r_p)) / len(r_a) if len(r_a) else 0.0
     return mean + w3 * flow + w4 * collided + w5 * completed

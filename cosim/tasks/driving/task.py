@@ -96,7 +96,7 @@ class DrivingTask:
         else:
             at = members.cav_positions(acted.keys[acted.who])
         here = at >= 0
-        everybody = here.all()
+        everybody = np.count_nonzero(here) == len(here)
         staying = at if everybody else at[here]
         own: Floats = np.zeros(len(at))
         if staying.size:
@@ -113,7 +113,7 @@ class DrivingTask:
             own[here] = options.reward_weights[0] * r_a + options.reward_weights[1] * r_p
         else:
             r_a = r_p = np.empty(0)
-        flow = float(zone.speed.sum() / len(zone)) / options.max_speed if len(zone) else 0.0
+        flow = float(np.add.reduce(zone.speed) / len(zone)) / options.max_speed if len(zone) else 0.0
         collided, completed, own_events = self.roster.take_events()
         self._reward = environment_reward(options.reward_weights, r_a, r_p, flow, collided, completed)
         if acted is not None:
@@ -183,7 +183,7 @@ class DrivingTask:
         ours = np.ones(n, dtype=bool)
         if self._discrete:
             asked = values
-            if n and values.min() == LEAVE_IT:
+            if n and np.minimum.reduce(values) == LEAVE_IT:
                 ours = values != LEAVE_IT
                 asked = np.where(ours, values, KEEP)
             allowed = self._mask[np.arange(n), asked]
@@ -217,14 +217,14 @@ class DrivingTask:
         state, commands, options = now.traffic, now.commands, self.options
         slots = state.slot[rows]
         commanded = self.roster.commanded[slots]
-        if not ours.all():
+        if np.count_nonzero(ours) < len(ours):
             release = ~ours & commanded
             if release.any():
                 commands.release(rows[release], *options.human_modes)
                 self.roster.commanded[slots[release]] = False
             rows, slots, commanded = rows[ours], slots[ours], commanded[ours]
             accel, lateral = accel[ours], lateral[ours]
-        if not commanded.all():
+        if np.count_nonzero(commanded) < len(commanded):
             self.roster.take_back(now, rows[~commanded])
             self.roster.commanded[slots] = True
         speed = np.minimum(np.maximum(state.speed[rows] + accel * self._dt, 0.0), options.max_speed)
