@@ -82,6 +82,11 @@ def sumo_binary(name: str) -> str:
     raise TrafficError(f"{name} is not at {path}: reinstall the package eclipse-sumo")
 
 
+def in_one_line(why: BaseException) -> str:
+    """Return what SUMO says of a failure, which may be several lines, as one."""
+    return " ".join(str(why).split())
+
+
 Values = tuple[NDArray[np.float64], NDArray[np.float64], Sequence[str]]
 """(4, n) angle, speed, acceleration, lane position; (n, 3) position; n lane ids."""
 
@@ -143,7 +148,7 @@ class LibsumoBackend:
             try:
                 libsumo.start(["sumo", *arguments])
             except Exception as why:
-                raise TrafficError(f"SUMO could not be started: {why}") from why
+                raise TrafficError(f"SUMO could not be started: {in_one_line(why)}") from why
         except BaseException:
             release(seed_owner)
             raise
@@ -228,7 +233,7 @@ class TraciBackend:
                 if attempt == 2 or not any(w in self.last_words() for w in _PASSING):
                     self._log.close()
                     words = self.last_words()
-                    raise TrafficError(f"SUMO could not be started: {words or why}") from why
+                    raise TrafficError(f"SUMO could not be started: {words or in_one_line(why)}") from why
         assert connection is not None
         self.api: Any = connection
         self._vehicle = connection.vehicle
@@ -240,6 +245,7 @@ class TraciBackend:
         if self._log_path is None or not self._log_path.exists():
             return ""
         lines = self._log_path.read_text(errors="replace").strip().splitlines()
+        lines = [line for line in lines if not line.startswith("Fontconfig ")]  # sumo-gui's fonts, always
         errors = [line for line in lines if line.startswith("Error")]
         return (errors or lines or [""])[-1].strip()
 
