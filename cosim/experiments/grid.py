@@ -28,7 +28,7 @@ from cosim.experiments.axes import (
     axes_of_values,
     parse_seeds,
 )
-from cosim.lockstep.registry import AGENTS, AgentSpec, check_spec, find_weights
+from cosim.lockstep.registry import AGENTS, AgentSpec, check_spec, find_weights, parse_agent_option
 from cosim.recording import sha256_file
 from cosim.registry import plugins as loaded_plugins
 from cosim.scenario import Scenario, Section, find_scenario, load_scenario, scenario_from_resolved
@@ -403,23 +403,15 @@ def _common_name(groups: Sequence[Group]) -> str:
 def _plugins_for(groups: Sequence[Group]) -> tuple[str, ...]:
     """Return the modules that a new process has to import to know the groups' agents and tasks."""
     found = list(loaded_plugins())
-    used = {
-        (AGENTS, spec.name) for g in groups for spec in agents_of(g.scenario, _specs(g)).values() if spec.name
-    }
-    used_tasks = {(tasks, name) for g in groups for name in g.scenario.tasks}
-    for registry, name in sorted({*used, *used_tasks}, key=lambda pair: (pair[0].word, pair[1])):
-        module = registry.registered_in(name)
+    agents = {spec.name for g in groups for spec in map(parse_agent_option, g.agents) if spec.name}
+    modules = {(f"agent '{name}'", AGENTS.registered_in(name)) for name in agents}
+    modules |= {(f"task '{name}'", tasks.registered_in(name)) for g in groups for name in g.scenario.tasks}
+    for what, module in sorted((what, module) for what, module in modules if module):
         if module == "__main__":
             raise ScenarioError(
-                f"{registry.word} '{name}' is registered in the script itself, where worker processes cannot find"
-                " it: move it to a module, and import that"
+                f"{what} is registered in the script itself, where worker processes cannot find it:"
+                " move it to a module, and import that"
             )
-        if module and module not in found:
+        if module not in found:
             found.append(module)
     return tuple(found)
-
-
-def _specs(group: Group) -> list[AgentSpec]:
-    from cosim.lockstep.registry import parse_agent_option
-
-    return [parse_agent_option(text) for text in group.agents]
