@@ -59,6 +59,12 @@ class Air:
         if self.distance is not None:
             self.distance[where] = part.distance
 
+    def hide(self, rows: NDArray[np.bool_]) -> None:
+        """Show some vehicles as if they had no link."""
+        self.loss_db[rows], self.los[rows], self.rx_dbm[rows] = np.inf, 2, -np.inf
+        for values in (self.snr, self.sinr, self.sinr_up, self.rate_up, self.rate_down):
+            values[rows] = 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:

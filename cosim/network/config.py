@@ -133,10 +133,10 @@ class AttachConfig(Section):
     xy: Annotated[list[tuple[Length, Length]], Field(min_length=1)] | None = None
     junction: Globs | None = None
     lane: Globs | None = None
-    pos: Length = 0.0
+    pos: Length | None = None
     vehicle: Globs | None = None
     vtype: Globs | None = None
-    fraction: Share = 1.0
+    fraction: Share | None = None
 
     @property
     def on_vehicles(self) -> bool:
@@ -150,9 +150,9 @@ class AttachConfig(Section):
         if len(given) != 1:
             what = " and ".join(given) if given else "nothing"
             raise ValueError(f"takes one of {', '.join(places)}, not {what}")
-        if "fraction" in self.model_fields_set and not self.on_vehicles:
+        if self.fraction is not None and not self.on_vehicles:
             raise KeyedError("fraction", "applies to vehicle and vtype only")
-        if "pos" in self.model_fields_set and self.lane is None:
+        if self.pos is not None and self.lane is None:
             raise KeyedError("pos", "applies to lane only")
         return self
 

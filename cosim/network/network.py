@@ -47,6 +47,8 @@ class _CellNow:
     cell: Cell
     rows: Index
     columns: Index
+    member: NDArray[np.bool_]
+    """Which of the rows carry the cell's radio; the others are only heard."""
     air: Air
     schedule: Schedule | None = None
 
@@ -110,6 +112,11 @@ class Network:
     # --- a tick -----------------------------------------------------------------------------------------
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the section but not wrong, such as a station outside the net."""
+        return tuple(self._stations.warnings)
+
+    @property
     def stations(self) -> StationSet:
         """The stations that are there now, in key order."""
         return self._now
@@ -124,7 +131,7 @@ class Network:
         self._now, new_stations = self._stations.at(traffic, self._carriers)
         self._traffic, self._new, self._shift = traffic, new, shift
         bodies = _bodies(traffic) if self._links.bodies else None
-        cells = [self._evaluate(*entry, bodies, new_stations) for entry in self._links.cells]
+        cells = [self._evaluate(n, bodies, new_stations) for n in range(len(self._links.cells))]
         air, equipped = self._whole(cells)
         decision = self._associate(t_us, air, new_stations)
         self._share(cells, decision.serving)
@@ -143,17 +150,28 @@ class Network:
         self._offload(equipped)
         return self.state
 
-    def _evaluate(self, source: str, to: str, cell: Cell, bodies: Bodies | None, new: Index) -> _CellNow:
-        traffic, carrier = self._traffic, self._carriers[source]
+    def _evaluate(self, n: int, bodies: Bodies | None, new: Index) -> _CellNow:
+        """Evaluate cell number *n*, also for D2D vehicles on its blocks that it does not serve."""
+        traffic = self._traffic
         assert traffic is not None
-        rows = np.flatnonzero(carrier.has[traffic.slot])
+        source, to, cell = self._links.cells[n]
+        carrier = self._carriers[source]
+        member = carrier.has[traffic.slot]
+        heard = member.copy()
+        for group, on in self._links.groups:
+            if on == n:
+                heard |= self._carriers[group.link.source].has[traffic.slot]
+        rows = np.flatnonzero(heard)
         columns = np.flatnonzero(self._now.radio == self._stations.names.index(to))
         a = vehicle_ends(traffic, rows, carrier.heights(traffic), self._shift, self._new)
         b = station_ends(self._now, columns, traffic, self._shift, new)
         cell.channel.begin(traffic.t_us, a, b, self._tracks.slots, bodies)
         power = carrier.power[a.slot]
         air = cell.evaluate(a, b, power, self._now, columns, self._association.needs_distance)
-        return _CellNow(cell, rows, columns, air)
+        member = member[rows]
+        if not member.all():
+            air.hide(~member)
+        return _CellNow(cell, rows, columns, member, air)
 
     def _whole(self, cells: list[_CellNow]) -> tuple[Air, NDArray[np.bool_]]:
         """Return the arrays of all vehicles and stations; one cell that has them all is used as it is."""
@@ -161,7 +179,7 @@ class Network:
         shape = len(self._traffic), len(self._now)
         equipped = np.zeros(shape[0], np.bool_)
         for now in cells:
-            equipped[now.rows] = True
+            equipped[now.rows[now.member]] = True
         if len(cells) == 1 and (len(cells[0].rows), len(cells[0].columns)) == shape:
             return cells[0].air, equipped
         air = Air.unlinked(shape, self._association.needs_distance)

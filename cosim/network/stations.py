@@ -106,7 +106,7 @@ def _places(name: str, radio: RadioConfig, net: NetGeometry) -> list[tuple[str, 
     if attach.lane is not None:
         lanes = {lane.id: lane for lane in net.lanes()}
         return [
-            _lane_place(lanes[i], attach.pos, key)
+            _lane_place(lanes[i], attach.pos or 0.0, key)
             for i in choose(list(lanes), attach.lane, "lane", f"{key}.lane")
         ]
     assert attach.xy is not None
@@ -130,6 +130,8 @@ class Stations:
     def __init__(self, radios: dict[str, RadioConfig], net: NetGeometry, seed: int) -> None:
         self.names = tuple(radios)
         self._radios, self._seed = radios, seed
+        self.warnings: list[str] = []
+        """What is odd but not wrong, a sentence each."""
         self._rows: list[_Row] = []
         given: dict[str, str] = {}
         for r, (name, radio) in enumerate(radios.items()):
@@ -167,7 +169,9 @@ class Stations:
             beyond = np.hypot(max(xmin - x, 0.0, x - xmax), max(ymin - y, 0.0, y - ymax))
             size = max(xmax - xmin, ymax - ymin)
             if beyond > max(100.0, 0.1 * size):
-                log.warning("station '%s' at (%g, %g) lies %.0f m outside the net", station, x, y, beyond)
+                text = f"station '{station}' at ({x:g}, {y:g}) lies {beyond:.0f} m outside the net"
+                self.warnings.append(text)
+                log.warning(text)
 
     def _assemble(self, rows: list[_Row], host: Index, slot: Index) -> StationSet:
         keys = np.array([entity_key(row[0]) for row in rows], np.uint64)
@@ -260,7 +264,7 @@ class VehicleRadio:
         else:
             fits = np.array([matches(state.ids[v], attach.vehicle or ()) for v in new], np.bool_)
         keys = state.key[new]
-        if attach.fraction < 1.0:
+        if attach.fraction is not None:
             fits &= uniforms_of(self._seed, f"radios.{self.name}.fraction", keys) < attach.fraction
         self.has[slot] = fits
         power = self.radio.tx_power

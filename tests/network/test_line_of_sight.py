@@ -20,7 +20,8 @@ SQUARE = [[40.0, 40.0], [60.0, 40.0], [60.0, 60.0], [40.0, 60.0]]
 def rectangles(n: int, seed: int = 0) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     low, size = rng.uniform(0, 900, (n, 2)), rng.uniform(10, 80, (n, 2))
-    return [np.array([l, l + [s[0], 0], l + s, l + [0, s[1]]]) for l, s in zip(low, size, strict=True)]
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    return [l + corners * s for l, s in zip(low, size, strict=True)]
 
 
 def crosses(a: np.ndarray, b: np.ndarray, box: np.ndarray) -> np.ndarray:

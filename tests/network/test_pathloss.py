@@ -10,7 +10,7 @@ from cosim.errors import ScenarioError
 from cosim.network.geo import LOS, NLOS, Geo
 from cosim.network.los import LOS_LAWS
 from cosim.network.models import PATHLOSS, FreeParams, RadioParams, pathloss
-from cosim.network.pathloss import C, C_3GPP, winner_b1_los
+from cosim.network.pathloss import C_3GPP, C, winner_b1_los
 from cosim.network.pathloss_3gpp import (
     antennas_below,
     blocker_loss,
