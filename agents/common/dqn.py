@@ -52,6 +52,9 @@ class DQNConfig(BaseModel):
     )
     reward_scale: float = 1.0
     reward_shift: float = Field(0.0, description="added to a reward before it is scaled")
+    choice_cost: tuple[float, ...] = Field(
+        (), description="taken off the scaled reward, by choice; none, or one for each"
+    )
     divide: tuple[tuple[int, float], ...] = Field((), description="(column, divisor) of the observation")
     one_hot: tuple[tuple[int, int], ...] = Field((), description="(column, values) to spell out")
 

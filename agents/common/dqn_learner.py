@@ -40,6 +40,9 @@ class DQNLearner:
         config: DQNConfig = setup.config
         role = role_of(setup.info)
         self._config, self._horizon = config, setup.steps
+        self._costs = np.array(config.choice_cost)
+        if self._costs.size not in (0, role.action.n):
+            raise ScenarioError(f"{NAME}: choice_cost has {self._costs.size} values for {role.action.n} choices")
         self._actor = DQNActor(setup.info, config)
         self._inputs = Inputs(role.obs_dim, config.divide, config.one_hot)
         self._device = pick_device(setup.device)
@@ -100,7 +103,8 @@ class DQNLearner:
                     f"{NAME}: task '{window.info.task}' gives no own_reward for each row; reward=team"
                 )
             reward = np.where(window.next >= 0, own.values[window.next], 0.0)
-        return (reward + self._config.reward_shift) * self._config.reward_scale
+        scaled = (reward + self._config.reward_shift) * self._config.reward_scale
+        return scaled - self._costs[window.values] if self._costs.size else scaled
 
     def update(self) -> dict[str, float]:
         """Make the gradient steps that are due; signals are means over them."""

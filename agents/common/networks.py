@@ -20,6 +20,9 @@ from cosim.errors import AgentError, ScenarioError
 
 Arrays = dict[str, NDArray[Any]]
 
+# Networks of this size are faster on one thread, and sums then have one order wherever they run.
+torch.set_num_threads(1)
+
 
 def pick_device(name: str) -> torch.device:
     """Return the device for auto, cpu or cuda; ScenarioError if there is no CUDA device and one is wanted."""

@@ -12,4 +12,4 @@ def linear(start: float, end: float, over: float, step: float) -> float:
     if over <= 0:
         return end
     share = min(max(step / over, 0.0), 1.0)
-    return start + share * (end - start)
+    return (1.0 - share) * start + share * end

@@ -7,9 +7,10 @@ the user's script is not imported again, Ctrl-C stays here, and a worker ends wh
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Literal, NoReturn, Protocol
 
 from cosim.errors import ScenarioError, TrafficError
@@ -57,8 +58,9 @@ class Crew:
         self._info = info
         self._request = opening(job)
         self._workers: list[Worker] = []
-        make = _maker(engine, ray_address)
+        self._place = ExitStack()
         try:
+            make = _maker(engine, count, ray_address, self._place)
             for number in range(count):
                 self._workers.append(make(number))
         except BaseException:
@@ -109,6 +111,7 @@ class Crew:
         for worker in self._workers:
             worker.close()
         self._workers = []
+        self._place.close()
 
     def _ask(self, headers: Sequence[dict[str, Any]], arrays: Weights | None = None) -> None:
         for worker, header in zip(self._workers, headers, strict=True):
@@ -122,14 +125,20 @@ class Crew:
         return frames
 
 
-def _maker(engine: Engine, ray_address: str | None) -> Callable[[int], Worker]:
+def _maker(engine: Engine, count: int, ray_address: str | None, place: ExitStack) -> Callable[[int], Worker]:
+    """Return what makes worker number k; *place* closes where they live."""
     if engine == "inline":
         return lambda number: InlineWorker()
     if engine == "process":
         return ProcessWorker
+    from cosim.experiments.ray_cluster import ray_cluster
     from cosim.experiments.ray_worker import RayWorker
 
-    return lambda number: RayWorker(number, ray_address)
+    ray = place.enter_context(ray_cluster(ray_address, max(count, os.cpu_count() or 1)))
+    processors = int(ray.cluster_resources().get("CPU", 0))
+    if processors < count:
+        raise ScenarioError(f"engine ray: the cluster has {processors} processors for {count} workers")
+    return lambda number: RayWorker(number, ray)
 
 
 class InlineWorker:

@@ -278,14 +278,15 @@ class _Training:
         weights = learner.policy()
         seeds = [EVALUATION_SEED + k for k in range(self.plan.training.eval_seeds)]
         evaluation = _means(crew.evaluate(weights, seeds))
-        rank = _rank(evaluation, self.plan.training.best_by)
+        by = self.plan.training.best_by
+        better = not self.best or _rank(evaluation, by) > _rank(self.best["evaluation"], by)
         _log.info(
             "step %d: %s",
             self.steps,
             ", ".join(f"{k} {v:.4g}" for k, v in evaluation.items() if v is not None),
         )
-        if not self.best or rank > self.best["rank"]:
-            self.best = {"leg": leg, "steps": self.steps, "rank": rank, "evaluation": evaluation}
+        if better:
+            self.best = {"leg": leg, "steps": self.steps, "evaluation": evaluation}
             self._folder.save_candidate(leg, weights)
         return {f"eval_{name}": value for name, value in evaluation.items()}
 
