@@ -12,9 +12,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -34,6 +37,7 @@ _DEPARTED, _ARRIVED, _COLLISIONS, _TELEPORTS, _TELEPORTED = 0x74, 0x7A, 0x23, 0x
 _START_S, _GOODBYE_S = 30.0, 1.0
 # Words of failures that may be gone at the next attempt: a port just taken, an X server that is restarting.
 _PASSING = ("bind", "open display")
+ERROR_LOG = "--error-log"
 QUIT_AT_END = "--quit-on-end"
 """sumo-gui's option that closes its window with the connection."""
 
@@ -82,6 +86,35 @@ def sumo_binary(name: str) -> str:
     raise TrafficError(f"{name} is not at {path}: reinstall the package eclipse-sumo")
 
 
+@contextmanager
+def _stderr_into(file: int) -> Iterator[None]:
+    """Let this process's standard error, also what libsumo's C++ prints there, go into an open file."""
+    sys.stderr.flush()
+    try:
+        before = os.dup(2)
+    except OSError:  # a process without standard error
+        yield
+        return
+    try:
+        os.dup2(file, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+
+
+def last_error(log: Path | None) -> str:
+    """Return the last error line of a file that SUMO wrote, else its last line, or an empty string."""
+    return "" if log is None or not log.exists() else _last_error(log.read_text(errors="replace"))
+
+
+def _last_error(text: str) -> str:
+    lines = text.strip().splitlines()
+    lines = [line for line in lines if not line.startswith("Fontconfig ")]  # sumo-gui's fonts, always
+    errors = [line for line in lines if line.startswith("Error")]
+    return (errors or lines or [""])[-1].strip()
+
+
 def in_one_line(why: BaseException) -> str:
     """Return what SUMO says of a failure, which may be several lines, as one."""
     return " ".join(str(why).split())
@@ -126,6 +159,9 @@ class Backend(Protocol):
     def read(self, ids: Sequence[str]) -> Values:
         """Return the values of *ids* (n > 0)."""
 
+    def last_words(self) -> str:
+        """Return SUMO's last error line, or an empty string."""
+
     def close(self) -> None:
         """End SUMO; never raises."""
 
@@ -138,6 +174,7 @@ class LibsumoBackend:
     def __init__(self, arguments: Sequence[str], seed_owner: object) -> None:
         claim(seed_owner)
         self._owner = seed_owner
+        self._log_path = Path(arguments[arguments.index(ERROR_LOG) + 1]) if ERROR_LOG in arguments else None
         try:
             import libsumo
             import libsumo._libsumo as raw
@@ -145,10 +182,14 @@ class LibsumoBackend:
             self.api: Any = libsumo
             self.error: tuple[type[BaseException], ...] = (libsumo.TraCIException,)
             self.fatal: tuple[type[BaseException], ...] = (libsumo.FatalTraCIError,)
-            try:
-                libsumo.start(["sumo", *arguments])
-            except Exception as why:
-                raise TrafficError(f"SUMO could not be started: {in_one_line(why)}") from why
+            with tempfile.TemporaryFile() as said:
+                try:
+                    with _stderr_into(said.fileno()):
+                        libsumo.start(["sumo", *arguments])
+                except Exception as why:
+                    said.seek(0)
+                    words = _last_error(said.read().decode(errors="replace")) or in_one_line(why)
+                    raise TrafficError(f"SUMO could not be started: {words}") from why
         except BaseException:
             release(seed_owner)
             raise
@@ -183,6 +224,9 @@ class LibsumoBackend:
         n = len(ids)
         xyz = np.fromiter(chain.from_iterable(map(self._position, ids)), np.float64, 3 * n)
         return values.reshape(4, n), xyz.reshape(n, 3), list(map(self._lane, ids))
+
+    def last_words(self) -> str:
+        return last_error(self._log_path)
 
     def close(self) -> None:
         if _libsumo_owner is not self._owner:
@@ -223,6 +267,8 @@ class TraciBackend:
             )
             try:
                 connection = _connect(port, self.process)
+                # SUMO reads its net after it has taken the connection: only an answer says that it runs.
+                connection.simulation.subscribe((_DEPARTED, _ARRIVED, _COLLISIONS, _TELEPORTS, _TELEPORTED))
                 break
             except BaseException as why:
                 self.process.kill()
@@ -237,17 +283,10 @@ class TraciBackend:
         assert connection is not None
         self.api: Any = connection
         self._vehicle = connection.vehicle
-        connection.simulation.subscribe((_DEPARTED, _ARRIVED, _COLLISIONS, _TELEPORTS, _TELEPORTED))
         self._news: dict[int, Any] = {}
 
     def last_words(self) -> str:
-        """Return SUMO's last error line, or an empty string."""
-        if self._log_path is None or not self._log_path.exists():
-            return ""
-        lines = self._log_path.read_text(errors="replace").strip().splitlines()
-        lines = [line for line in lines if not line.startswith("Fontconfig ")]  # sumo-gui's fonts, always
-        errors = [line for line in lines if line.startswith("Error")]
-        return (errors or lines or [""])[-1].strip()
+        return last_error(self._log_path)
 
     def step(self) -> None:
         self.api.simulationStep()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
 from cosim.clock import US
+from cosim.traffic.backend import ERROR_LOG
 from cosim.traffic.nets import Net
 from cosim.traffic.routes import group_route, known_routes
 from cosim.traffic.state import VehicleType
@@ -124,7 +125,7 @@ def sumo_arguments(config: TrafficConfig, net: Net, seed: int, scratch: Path, wo
         "--collision.mingap-factor": f"{s.collision_mingap_factor:g}",
         # Contacts are cosim's events; as warnings they would fill the terminal.
         "--no-warnings": "true",
-        "--error-log": str((work or scratch) / "sumo.log"),
+        ERROR_LOG: str((work or scratch) / "sumo.log"),
     }
     if work is not None:
         for name, (option, file) in _OUTPUTS.items():

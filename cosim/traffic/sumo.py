@@ -195,14 +195,12 @@ class Traffic:
                 raise self._died(why, self.state.t_us) from why
 
     def _died(self, why: BaseException, t_us: int) -> TrafficError | Interrupted:
-        words = ""
-        if isinstance(self.backend, TraciBackend):
-            if self.backend.gui and isinstance(why, self.backend.fatal) and self.backend.window_closed():
+        backend, words = self.backend, in_one_line(why)
+        if isinstance(why, backend.fatal):
+            if isinstance(backend, TraciBackend) and backend.gui and backend.window_closed():
                 return Interrupted(f"sumo-gui's window was closed at {t_us / US:g} s")
-            words = self.backend.last_words()
-        return TrafficError(
-            f"SUMO failed at {t_us / US:g} s: {words or in_one_line(why) or type(why).__name__}"
-        )
+            words = backend.last_words() or words
+        return TrafficError(f"SUMO failed at {t_us / US:g} s: {words or type(why).__name__}")
 
     def _insert(self, t_us: int) -> None:
         add = self.api.vehicle.add

@@ -170,7 +170,7 @@ def test_orders_are_carried_out_in_the_order_given(traffic: Traffic) -> None:
 def test_what_sumo_refuses_is_a_traffic_error_in_one_line_with_its_reason(traffic: Traffic) -> None:
     commands = Commands(traffic.state)
     commands.route(rows_of(traffic, ONE), [("end_1", "nowhere")])
-    with pytest.raises(TrafficError, match="SUMO failed at 3 s: .*nowhere") as caught:
+    with pytest.raises(TrafficError, match=r"SUMO failed at 3 s: .*nowhere") as caught:
         traffic.apply(commands)
     assert "\n" not in str(caught.value)
 
