@@ -334,11 +334,11 @@ def test_equal_policies_are_equal_files(tmp_path: Path) -> None:
 def test_a_file_that_is_no_policy_is_named(tmp_path: Path) -> None:
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"nothing")
-    with pytest.raises(ScenarioError, match="bad.safetensors: is no policy file"):
+    with pytest.raises(ScenarioError, match=r"bad\.safetensors: is no policy file"):
         DQN(bad)
     other = tmp_path / "other.safetensors"
     other.write_bytes(to_bytes({"q.0.weight": np.zeros((1, 1))}, {"agent": "mine.own"}))
-    with pytest.raises(ScenarioError, match="weights of agent 'mine.own', not of 'common.dqn'"):
+    with pytest.raises(ScenarioError, match=r"weights of agent 'mine\.own', not of 'common\.dqn'"):
         DQN(other)
 
 
@@ -353,5 +353,5 @@ def test_dqn_is_trainable_and_the_random_agent_is_not() -> None:
 
     register_agent("common.dqn")(DQN)
     assert set(trainable("common.dqn").recipes) == {"default", "plain"}
-    with pytest.raises(ScenarioError, match="'common.random' cannot be trained"):
+    with pytest.raises(ScenarioError, match=r"'common\.random' cannot be trained"):
         trainable("common.random")
