@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +53,8 @@ def test_windows_follow_each_other_without_a_gap(duet: Collector) -> None:
         assert [w.steps for w in windows] == [5] * 4
         assert [w.info.episode for w in windows] == [0, 1, 2, 3]
         times = [w.t_us[:-1].tolist() for w in windows]
-        assert sum(times, []) == [100_000 * k for k in range(1, 21)]
-        assert all(a.t_us[-1] == b.t_us[0] for a, b in zip(windows, windows[1:], strict=False))
+        assert [t for some in times for t in some] == [100_000 * k for k in range(1, 21)]
+        assert all(a.t_us[-1] == b.t_us[0] for a, b in pairwise(windows))
 
 
 def test_a_reward_belongs_to_the_decision_before_it(duet: Collector) -> None:
@@ -109,7 +110,7 @@ def test_what_an_actor_raises_is_an_agent_error() -> None:
     try:
         collector.begin(0)
         with pytest.raises(
-            AgentError, match="'test.duet' of task 'duet' failed at t = 0.4 s: ValueError: no more ideas"
+            AgentError, match=r"'test\.duet' of task 'duet' failed at t = 0\.4 s: ValueError: no more ideas"
         ):
             collector.collect(weight(1), 1)
     finally:
@@ -207,12 +208,8 @@ def test_a_worker_that_dies_is_named_with_how_it_ended() -> None:
         worker = crew._workers[1]
         assert isinstance(worker, ProcessWorker)
         worker._process._process.kill()
-        crew_start = pytest.raises(
-            TrafficError, match="worker 1 of the training was killed by signal SIGKILL"
-        )
-        with crew_start:
-            crew.start(weight(1), 1)
-            crew.hauls()
+        with pytest.raises(TrafficError, match="worker 1 of the training was killed by signal SIGKILL"):
+            crew.begin(1)
 
 
 def test_what_goes_wrong_in_a_worker_process_is_raised_here_with_the_same_words() -> None:
@@ -225,7 +222,7 @@ def test_what_goes_wrong_in_a_worker_process_is_raised_here_with_the_same_words(
         crew.begin(0)
         crew.start(weight(1), 1)
         with pytest.raises(
-            AgentError, match=r"'test.duet' of task 'duet' failed at t = 0.2 s: ValueError: no more"
+            AgentError, match=r"'test\.duet' of task 'duet' failed at t = 0\.2 s: ValueError: no more"
         ):
             crew.hauls()
 

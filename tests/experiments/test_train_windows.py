@@ -158,7 +158,7 @@ def test_windows_arrive_over_a_socket_as_they_were_sent(seed: int) -> None:
 
 def test_a_window_in_which_nobody_was_there_is_empty() -> None:
     role = ROLES[0]
-    empty = [o for o in questions((role,), 3, 0, driving_shared)][0]
+    empty = questions((role,), 3, 0, driving_shared)[0]
     assert not len(empty)
     window = make_window(0, INFO, [empty, empty], [Actions(np.zeros(0, np.int64))])
     assert len(window) == 0
