@@ -1,1 +1,44 @@
-"""The network layer: RSU, BS and device-to-device radio, wired links, edge servers, in lockstep with SUMO."""
+"""The network layer: RSU, BS and device-to-device radio, wired links and edge servers, in lockstep with SUMO.
+
+The way in is :class:`Network`, built from a scenario's ``network`` section (:class:`NetworkConfig`) and a net; its
+``step`` turns a TrafficState into a :class:`NetworkState`.  Models are pure functions in registries; a model of your
+own is added with the decorators of :mod:`cosim.network.plugin`.
+
+The rooms: geometry and models (``geo``, ``models``, ``pathloss``, ``pathloss_3gpp``, ``los``, ``blockage``,
+``fading``, ``rates``), randomness (``randomness``, ``shadowing``, ``correlated``), links (``channel``, ``cellular``,
+``d2d``, ``underlay``, ``interference``, ``allocation``, ``association``), computing (``queues``, ``wired``,
+``servers``, ``jobs``, ``edge``), the scenario's side (``choice``, ``config``, ``stations``, ``links``), and what
+comes out (``network``, ``state``, ``metrics``, ``coverage``).
+"""
+
+__all__ = [
+    "ALLOCATORS",
+    "DISCIPLINES",
+    "FADING",
+    "LOS",
+    "LOS_MODELS",
+    "NLOS",
+    "NLOSV",
+    "PATHLOSS",
+    "POLICIES",
+    "SERVING",
+    "CoverageMap",
+    "D2dState",
+    "Geo",
+    "Handover",
+    "Job",
+    "JobDone",
+    "JobDropped",
+    "JobMoved",
+    "Network",
+    "NetworkConfig",
+    "NetworkEvents",
+    "NetworkMetrics",
+    "NetworkState",
+    "ServerState",
+    "Submission",
+    "Work",
+    "WorkQueue",
+    "coverage_map",
+    "link_columns",
+]

@@ -117,8 +117,7 @@ class Cell:
         down = alike(self._down / self._noise_down)
         down_dbm = alike(10.0 * np.log10(self._down) + 30.0)
         up, sent = alike(1.0 / self._noise_up), alike(power)
-        several = not isinstance(sent, float)
-        up = up * (1.0 if several else sent)
+        up = up * (sent if isinstance(sent, float) else 1.0)
         reach = stations.range[columns] ** 2
         limited = bool(np.isfinite(reach).any())
         hosts = bool((b.body >= 0).any())
@@ -146,7 +145,7 @@ class Cell:
             elif self.blocks:
                 air.sinr[rows] = air.snr[rows]
             received = np.multiply(gain, up, out=air.sinr_up[rows])
-            if several:
+            if not isinstance(sent, float):
                 received *= power[rows][:, None]
             self._efficiency(air.sinr[rows], air.rate_down[rows])
             self._efficiency(received, air.rate_up[rows])

@@ -42,7 +42,7 @@ class CoverageMap:
     station_xy: Floats
 
 
-def coverage(
+def coverage_map(
     config: NetworkConfig, geometry: NetGeometry, seed: int, spacing: float = 10.0, margin: float = 50.0
 ) -> CoverageMap:
     """Return the coverage map of a scenario's fixed stations.

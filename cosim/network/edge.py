@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -18,68 +18,9 @@ from cosim.errors import ScenarioError, nearest
 from cosim.network.config import ServerConfig
 from cosim.network.jobs import SERVING, Job, JobDone, JobDropped, JobMoved, NetworkEvents, Submission
 from cosim.network.queues import Finish, Work, WorkQueue
-from cosim.network.randomness import uniform_of
-from cosim.network.wired import Wires, nodes_of
+from cosim.network.servers import Bearer, Flow, Part, Server, make_servers
+from cosim.network.wired import Wires
 from cosim.traffic.state import entity_key
-
-
-@dataclass(slots=True)
-class Server:
-    """A processor at a node; ``coming`` counts micro-cycles that were accepted and are on their way to it."""
-
-    name: str
-    queue: WorkQueue
-    limit: int | None
-    overflow: str | None
-    coming: int = 0
-
-    def room(self, now_us: int) -> int | None:
-        """Whole cycles that it still takes; None without a limit."""
-        if self.limit is None:
-            return None
-        self.queue.look(now_us)
-        return max(0, self.limit - -(-(self.queue.backlog + self.coming) // US))
-
-
-@dataclass(slots=True, eq=False)
-class Bearer:
-    """A vehicle's radio connection: a queue in each direction, and the station at its other end."""
-
-    up: WorkQueue
-    down: WorkQueue
-    station: str | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Part:
-    """A part of a job at one server: ``micro`` micro-cycles, and ``bits_down`` of the result."""
-
-    server: str
-    micro: int
-    bits_down: int
-    plan: tuple[str, float, int] | None = None
-    """A migration ordered before the work was there: target, share, bits of state."""
-    work: Work | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Flow:
-    """A job on its way."""
-
-    job: Job
-    key: int
-    number: int
-    submitted_us: int
-    to: str
-    parts: list[Part] = field(default_factory=list)
-    open: int = 0
-    """Parts whose result has not arrived."""
-    uploaded_us: int = 0
-    computed_us: int = 0
-    waited_us: list[int] = field(default_factory=list)
-    servers: list[str] = field(default_factory=list)
-    gone: bool = False
-
 
 Stage = Callable[[int], None]
 """What happens next, at a time in µs."""
@@ -107,7 +48,7 @@ class Edge:
         self, servers: Sequence[ServerConfig], nodes: Sequence[str], wires: Wires, seed: int
     ) -> None:
         self.wires = wires
-        self.servers: dict[str, Server] = {}
+        self.servers = make_servers(servers, nodes, seed)
         self.now_us = 0
         self.events = NetworkEvents()
         self._bearers: dict[str, Bearer] = {}
@@ -116,17 +57,6 @@ class Edge:
         self._sequence = 0
         self._due: list[tuple[int, int, WorkQueue]] = []
         self._later: list[tuple[int, tuple[int, ...], int, Stage]] = []
-        for i, config in enumerate(servers):
-            for name in nodes_of(config.at, nodes, f"network.servers.{i}.at"):
-                if name in self.servers:
-                    raise ScenarioError(f"there are two servers at '{name}'", key=f"network.servers.{i}.at")
-                self.servers[name] = _server(i, config, name, seed)
-        for i, config in enumerate(servers):
-            if config.overflow is not None and config.overflow not in self.servers:
-                hint = nearest(config.overflow, self.servers)
-                raise ScenarioError(
-                    f"no server is at '{config.overflow}'{hint}", key=f"network.servers.{i}.overflow"
-                )
 
     # --- orders from outside ----------------------------------------------------------------------------
 
@@ -493,12 +423,6 @@ class Edge:
             self._watch(bearer.up)
             self._watch(bearer.down)
         self.events.dropped.append(JobDropped(t_us, flow.job.id, flow.job.origin, reason))
-
-
-def _server(number: int, config: ServerConfig, name: str, seed: int) -> Server:
-    rate = round(config.cpu.at(lambda: uniform_of(seed, f"servers.{number}.cpu", name)))
-    limit = None if config.backlog_max is None else int(config.backlog_max)
-    return Server(name, WorkQueue(rate, config.discipline, config.cores), limit, config.overflow)
 
 
 def _clear(bearer: Bearer, flow: Flow, t_us: int) -> None:
