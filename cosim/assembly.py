@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cosim.clock import Rate
 from cosim.engine import Engine, Recorder, Scheduled
@@ -22,10 +22,14 @@ from cosim.tasks import TaskContext, tasks
 from cosim.traffic import files
 from cosim.traffic.demand import Demand
 from cosim.traffic.gui import GuiOptions
-from cosim.traffic.nets import Net, find_net
+from cosim.traffic.nets import Net, find_net, load_geometry
 from cosim.traffic.routes import used_routes
 from cosim.traffic.sumo import Traffic
 from cosim.window import Window
+
+if TYPE_CHECKING:
+    from cosim.network.metrics import NetworkMetrics
+    from cosim.network.network import Network
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Plan:
     net: Net
     tasks: tuple[Scheduled, ...]
     infos: dict[str, EpisodeInfo]
+    network: Network | None = None
 
 
 def agents_of(scenario: Scenario, given: Sequence[AgentSpec] = ()) -> dict[str, AgentSpec]:
@@ -89,9 +94,17 @@ def _plan(scenario: Scenario) -> Plan:
             "traffic.variant" if "variant" in str(error) else "traffic.net", str(error)
         ) from None
     Demand(traffic, net, scenario.seed)
+    network = None
+    if scenario.network is not None:
+        # Imported only where a scenario has a network: scipy and shapely take half a second.
+        from cosim.network.config import NetworkConfig
+        from cosim.network.network import Network
+
+        config = scenario.parse("network", NetworkConfig)
+        network = Network.build(config, load_geometry(net), scenario.seed, scenario.step_us)
     types = files.vehicle_types(traffic)
     scheduled, infos = [], {}
-    for name, config in scenario.tasks.items():
+    for name, task_config in scenario.tasks.items():
         if name not in tasks:
             try:
                 tasks.get(name)
@@ -102,25 +115,26 @@ def _plan(scenario: Scenario) -> Plan:
         context = TaskContext(
             scenario=scenario.name,
             seed=scenario.seed,
-            period_us=config.every_us,
+            period_us=task_config.every_us,
             step_us=scenario.step_us,
             net=net,
             types=types,
             type_modes=files.modes(traffic),
             routes=used_routes(traffic),
+            network=network,
         )
         task = kind(options, context)
-        scheduled.append(Scheduled(name, task, Rate(scenario.step_us, config.every_us)))
+        scheduled.append(Scheduled(name, task, Rate(scenario.step_us, task_config.every_us)))
         infos[name] = EpisodeInfo(
             scenario=scenario.name,
             task=name,
             seed=scenario.seed,
             episode=0,
-            period_us=config.every_us,
+            period_us=task_config.every_us,
             roles=task.roles,
             options=options.model_dump(mode="json"),
         )
-    return Plan(scenario, net, tuple(scheduled), infos)
+    return Plan(scenario, net, tuple(scheduled), infos, network)
 
 
 @dataclass
@@ -130,7 +144,7 @@ class Assembly:
     plan: Plan
     traffic: Traffic
     engine: Engine
-    network: Any = None
+    meter: NetworkMetrics | None = None
     window: Window | None = None
 
     def close(self) -> None:
@@ -138,8 +152,10 @@ class Assembly:
         self.traffic.close()
 
     def metrics(self) -> dict[str, float | None]:
-        """Return all tasks' metrics; a name that two tasks share is written ``task.name``."""
+        """Return all tasks' metrics and the network's; a name that two share is written ``task.name``."""
         per_task = {s.name: s.task.metrics() for s in self.plan.tasks}
+        if self.meter is not None:
+            per_task["network"] = self.meter.values()
         names = [m for values in per_task.values() for m in values]
         return {
             f"{task}.{m}" if names.count(m) > 1 else m: v
@@ -186,15 +202,24 @@ def assemble(
         except BaseException:
             traffic.close()
             raise
+    network = ready.network
+    meter = None
+    if network is not None:
+        from cosim.network.metrics import NetworkMetrics
+
+        meter = NetworkMetrics(network.tick_us)
     engine = Engine(
         traffic,
         ready.tasks,
+        network=network,
+        network_rate=None if network is None else network.rate,
+        meter=None if meter is None else meter.add,
         warmup_us=whole.warmup_us,
         duration_us=None if endless else whole.duration_us,
         recorder=window or recorder,
         progress=progress,
     )
-    return Assembly(ready, traffic, engine, window=window)
+    return Assembly(ready, traffic, engine, meter, window)
 
 
 def reseeded(scenario: Scenario, seed: int) -> Scenario:

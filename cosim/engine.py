@@ -49,6 +49,9 @@ class NetworkLayer(Protocol):
     def step(self, state: TrafficState) -> Any:
         """Advance to the state's instant and return the network's state there."""
 
+    def events(self) -> Any:
+        """Return what happened since the last call."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
@@ -63,7 +66,7 @@ class Engine:
     """Everything of one run, stepped in lockstep.
 
     ``warmup_us`` is simulated and left out of metrics, ``duration_us`` is the measured time after it (None: without
-    end).  ``network`` acts at ``network_rate``.
+    end).  ``network`` acts at ``network_rate``; ``meter`` is given its states and events of the measured time.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Engine:
         duration_us: int | None,
         network: NetworkLayer | None = None,
         network_rate: Rate | None = None,
+        meter: Callable[[Any, Any], None] | None = None,
         recorder: Recorder | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> None:
@@ -84,6 +88,7 @@ class Engine:
         self.warmup_us = warmup_us
         self.end_us = None if duration_us is None else warmup_us + duration_us
         self._network_rate = network_rate
+        self._meter = meter
         self._recorder = recorder
         self._progress = progress
         rates = [s.rate for s in self.tasks] + ([network_rate] if network_rate else [])
@@ -119,15 +124,11 @@ class Engine:
             for t_us in self._instants(before.t_us, state.t_us) if self._divisors else (state.t_us,):
                 whole = t_us == state.t_us
                 here = state if whole else interpolate(before, state, t_us)
-                if (
-                    self.network is not None
-                    and self._network_rate is not None
-                    and self._network_rate.due(t_us)
-                ):
-                    network_state = self.network.step(here)
                 events: Sequence[TrafficEvent] = traffic.events if whole else ()
                 # Orders at an instant between two traffic steps are given to vehicles of the newer state.
                 now = Instant(t_us, here, network_state, events, Commands(here), t_us > self.warmup_us)
+                if self._network_rate is not None and self._network_rate.due(t_us):
+                    network_state = self._step_network(now)
                 for scheduled in self.tasks:
                     yield from self._decide(scheduled, now, whole=whole, last=last and whole)
                 if now.commands.orders:
@@ -136,6 +137,14 @@ class Engine:
                     self._recorder.instant(now)
             if progress is not None:
                 progress(state.t_us)
+
+    def _step_network(self, now: Instant) -> Any:
+        assert self.network is not None
+        now.network = self.network.step(now.traffic)
+        now.network_events = self.network.events()
+        if self._meter is not None and now.measured:
+            self._meter(now.network, now.network_events)
+        return now.network
 
     def _decide(
         self, scheduled: Scheduled, now: Instant, *, whole: bool, last: bool

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cosim.clock import US
 from cosim.engine import Scheduled
 from cosim.lockstep.protocol import Actions, Observations
 from cosim.recording import Coded, RunWriter
@@ -14,6 +16,39 @@ from cosim.scenario import RecordConfig
 from cosim.tasks import Instant
 from cosim.traffic.commands import Order
 from cosim.traffic.state import TrafficState
+
+if TYPE_CHECKING:
+    from cosim.network.jobs import NetworkEvents
+    from cosim.network.state import NetworkState
+
+_EventRow = tuple[int, str, str, str, str, str, float, str]
+"""Instant, kind, id, other, place, station, value, text."""
+
+
+def network_events(events: NetworkEvents) -> Iterator[_EventRow]:
+    """Yield rows of ``events/`` for what happened in the network.
+
+    ``value`` is a finished job's latency (s) or the cycles of a migration; ``other`` the job.
+    """
+    for h in events.handovers:
+        yield (
+            h.t_us,
+            "handover",
+            h.vehicle,
+            h.source,
+            "",
+            h.target,
+            float("nan"),
+            "ping-pong" if h.ping_pong else "",
+        )
+    for done in events.done:
+        late = "late" if done.met is False else ""
+        latency = done.latency_us / US
+        yield done.t_us, "job_done", done.origin, done.job, "", ",".join(done.servers), latency, late
+    for dropped in events.dropped:
+        yield dropped.t_us, "job_dropped", dropped.origin, dropped.job, "", "", float("nan"), dropped.reason
+    for moved in events.moved:
+        yield moved.t_us, "migration", moved.origin, moved.job, moved.source, moved.target, moved.cycles, ""
 
 
 class RunRecorder:
@@ -27,10 +62,12 @@ class RunRecorder:
         self._steps = writer.table("steps", {**STEPS, **columns})
         self._vehicles = writer.table("vehicles")
         self._events = writer.table("events", EVENTS)
+        self._links, self._d2d, self._servers = (writer.table(name) for name in ("links", "d2d", "servers"))
         self._commands = writer.table("commands")
         self._actions = writer.table("actions")
         self._steps_us = config.steps_us
         self._vehicles_us = config.vehicles_us
+        self._links_us = config.links_us
         self._with_commands = config.commands
 
     def actions(
@@ -50,27 +87,16 @@ class RunRecorder:
         """Record everything else of this instant, and cut parts when one is due."""
         state, t_us = now.traffic, now.t_us
         for event in now.events:
-            self._events.append(
-                t_us=t_us,
-                kind=event.kind,
-                id=(event.id,),
-                other=event.other,
-                place=event.where,
-                station="",
-                value=event.value,
-                text=event.text,
-            )
+            self._event(t_us, event.kind, event.id, event.other, event.where, "", event.value, event.text)
         for record in now.records:
-            self._events.append(
-                t_us=t_us,
-                kind=record.kind,
-                id=(record.id,),
-                other=record.other,
-                place="",
-                station=record.station,
-                value=record.value,
-                text=record.text,
+            self._event(
+                t_us, record.kind, record.id, record.other, "", record.station, record.value, record.text
             )
+        if now.network_events is not None:
+            for row in network_events(now.network_events):
+                self._event(*row)
+            if self._links_us is not None and t_us % self._links_us == 0:
+                self._sample_network(now.network)
         if self._with_commands:
             for order in now.commands.orders:
                 self._order(t_us, order)
@@ -79,6 +105,50 @@ class RunRecorder:
         if self._vehicles_us is not None and t_us % self._vehicles_us == 0 and len(state):
             self._sample(state)
         self._writer.tick(t_us)
+
+    def _event(
+        self, t_us: int, kind: str, id: str, other: str, place: str, station: str, value: float, text: str
+    ) -> None:
+        self._events.append(
+            t_us=t_us, kind=kind, id=(id,), other=other, place=place, station=station, value=value, text=text
+        )
+
+    def _sample_network(self, state: NetworkState) -> None:
+        """Record every link that can be received, the D2D links and the servers."""
+        row, column = np.isfinite(state.rx_dbm).nonzero()
+        with np.errstate(divide="ignore"):
+            if len(row):
+                at = row, column
+                self._links.append(
+                    t_us=state.t_us,
+                    vehicle=Coded(row, state.ids),
+                    station=Coded(column, state.stations),
+                    loss_db=state.loss_db[at],
+                    rx_dbm=state.rx_dbm[at],
+                    snr_db=10 * np.log10(state.snr[at]),
+                    sinr_db=10 * np.log10(state.sinr[at]),
+                    rate_up=state.rate_up[at],
+                    rate_down=state.rate_down[at],
+                    serving=state.serving[row] == column,
+                    los=state.los[at] == 0,
+                )
+            for links in state.d2d:
+                if len(links.tx):
+                    self._d2d.append(
+                        t_us=state.t_us,
+                        channel=links.name,
+                        tx=Coded(links.tx, state.ids),
+                        rx=Coded(links.rx, state.ids),
+                        block=links.block,
+                        distance=links.distance,
+                        sinr_db=10 * np.log10(links.sinr),
+                        rate=links.rate,
+                    )
+        servers = state.servers
+        if servers.names:
+            self._servers.append(
+                t_us=state.t_us, server=servers.names, backlog=servers.backlog, jobs=servers.jobs
+            )
 
     def _order(self, t_us: int, order: Order) -> None:
         kind, ids, columns, source = order

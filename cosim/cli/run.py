@@ -159,19 +159,6 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         yield advance
 
 
-_SHOWN_AS = {"avg_velocity": ("km/h", 3.6)}
-_UNITS = {
-    "min_ttc": "s",
-    "min_ttc_capped": "s",
-    "lc_interval": "s",
-    "lc_interval_strict": "s",
-    "mean_jerk": "m/s^3",
-    "velocity_variance": "m^2/s^2",
-    "min_headway": "m",
-    "collisions_per_hour": "1/h",
-}
-
-
 def _report(result: RunResult, as_json: bool) -> None:
     if as_json:
         data = {
@@ -186,14 +173,16 @@ def _report(result: RunResult, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from cosim.plots.quantities import quantity
+
     who = ", ".join(f"{task} by {values.get('agent')}" for task, values in result.tasks.items())
-    table = Table(title=f"{result.status}: {who}")
+    table = Table(title=f"{result.status}{': ' if who else ''}{who}")
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("unit")
     for name, value in result.metrics.items():
-        unit, factor = _SHOWN_AS.get(name, (_UNITS.get(name, ""), 1.0))
-        table.add_row(name, "-" if value is None else f"{value * factor:.4g}", unit)
+        shown = quantity(name)
+        table.add_row(name, "-" if value is None else f"{value * shown.factor:.4g}", shown.unit)
     console = Console()
     console.print(table)
     console.print(f"run directory: {result.dir}", soft_wrap=True, highlight=False)

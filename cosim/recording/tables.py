@@ -61,6 +61,22 @@ LINKS: dict[str, str] = {
     "serving": FLAG,  # whether the station serves the vehicle
     "los": FLAG,  # whether there is line of sight
 }
+D2D: dict[str, str] = {
+    "t_us": INT,
+    "channel": TEXT,  # which kind of links, transmitters' radio - receivers' radio
+    "tx": TEXT,  # transmitting vehicle
+    "rx": TEXT,  # receiving vehicle
+    "block": INT,  # resource block, -1 for none
+    "distance": FLOAT,  # m
+    "sinr_db": FLOAT,
+    "rate": FLOAT,  # bit/s
+}
+SERVERS: dict[str, str] = {
+    "t_us": INT,
+    "server": TEXT,
+    "backlog": FLOAT,  # cycles still to do
+    "jobs": INT,  # waiting or under way
+}
 EVENTS: dict[str, str] = {
     "t_us": INT,
     "kind": TEXT,  # departure, arrival, collision, handover, migration, contract ...
@@ -101,6 +117,8 @@ STANDARD: dict[str, dict[str, str]] = {
     "steps": STEPS,
     "vehicles": VEHICLES,
     "links": LINKS,
+    "d2d": D2D,
+    "servers": SERVERS,
     "events": EVENTS,
     "commands": COMMANDS,
     "actions": ACTIONS,

@@ -56,6 +56,8 @@ class Instant:
     events: Sequence[TrafficEvent]
     commands: Commands
     measured: bool
+    network_events: Any = None
+    """What happened in the network since its tick before; None where the network does not tick at this instant."""
     records: list[TaskEvent] = field(default_factory=list)
     """Task events of this instant, for the recorder."""
 
