@@ -94,7 +94,7 @@ def bars(
         _draw_runs(ax, frame, (value, x, group), (centre, places, name), width, shown.factor)
         _draw_published(ax, published or {}, (centre, places, name), shown.factor)
     _label_places(figure, ax, [number(place) for place in places])
-    ax.set(xlabel=x_label or quantity(x).label, ylabel=shown.axis)
+    ax.set(xlabel=x_label or quantity(x).label, ylabel=shown.axis, xlim=(-0.5, len(places) - 0.5))
     ax.grid(axis="x", visible=False)
     if group is not None:
         _legend(figure, ax, quantity(group).label)

@@ -121,7 +121,7 @@ def plus_minus(mean: float, half: float, factor: float = 1.0) -> str:
     """
     if not math.isfinite(half) or not math.isfinite(mean):
         return number(mean, factor)
-    if half <= 1e-6 * abs(mean):
-        return f"{number(mean, factor)} ± {number(half, factor)}"
+    if half <= 1e-9 * abs(mean):  # rounding
+        return f"{number(mean, factor)} ± 0"
     decimals = max(0, 1 - math.floor(math.log10(abs(half * factor))))
     return f"{mean * factor:.{decimals}f} ± {half * factor:.{decimals}f}"

@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -34,7 +35,7 @@ TYPE_COLOURS = {"hdv": COLOURS[0], "cav": COLOURS[1], "passenger": COLOURS[2]}
 
 WIDTH, NARROW = 7.0, 5.4
 """Widths of figures, inches: a whole column of text, and one of two beside each other on a page."""
-_FOOTER = 110  # letters below a figure
+_FOOTER = 17  # letters an inch below a figure
 
 _HOUSE = {
     "axes.axisbelow": True,
@@ -132,7 +133,7 @@ def finish(figure: Figure, *, title: str = "", runs: Sequence[str] = (), note: s
     """
     if title:
         figure.suptitle(title, x=0.01, ha="left")
-    lines = [note] * bool(note) + [_shortened(runs)] * bool(runs)
+    lines = [note] * bool(note) + [_shortened(runs, int(_FOOTER * figure.get_figwidth()))] * bool(runs)
     if lines:
         below = figure.supxlabel("\n".join(lines), x=0.99, ha="right", fontsize=6.5, color=FAINT)
         below.set_multialignment("right")
@@ -141,13 +142,15 @@ def finish(figure: Figure, *, title: str = "", runs: Sequence[str] = (), note: s
     return figure
 
 
-def _shortened(runs: Sequence[str]) -> str:
+def _shortened(runs: Sequence[str], letters: int) -> str:
+    """Return the names of *runs* in about that many letters: all, or the first and the last, or parts of these."""
     whole = ("run: " if len(runs) == 1 else "runs: ") + "; ".join(runs)
-    if len(whole) <= _FOOTER:
+    if len(whole) <= letters:
         return whole
+    half = (letters - 14) // 2
     if len(runs) == 1:
-        return f"{whole[: _FOOTER // 2]} … {whole[-_FOOTER // 2 :]}"
-    ends = [run if len(run) <= _FOOTER // 2 else f"… {run[-_FOOTER // 2 :]}" for run in (runs[0], runs[-1])]
+        return f"{whole[:half]} … {whole[-half:]}"
+    ends = [run if len(run) <= half else f"…{run[1 - half :]}" for run in (runs[0], runs[-1])]
     return f"{len(runs)} runs: {ends[0]} … {ends[1]}"
 
 
@@ -170,11 +173,19 @@ def to_bytes(figure: Figure, form: str = "png") -> bytes:
         metadata["Description"] = "runs: " + "; ".join(runs_of(figure))
     buffer = BytesIO()
     with house_style():
-        if figure.get_layout_engine() is not None:
+        engine = figure.get_layout_engine()
+        if engine is not None:
             # Laid out again, an already laid out figure would shift by a fraction of a pixel.
-            figure.draw_without_rendering()
+            engine.execute(figure)
             figure.set_layout_engine("none")
-        figure.savefig(buffer, format=form, metadata=metadata)
+        # The canvases' own methods: savefig would draw everything one more time to lay it out.
+        if form == "svg":
+            dpi = figure.dpi
+            FigureCanvasSVG(figure).print_svg(buffer, metadata=metadata)
+            figure.dpi = dpi  # SVG counts in points and leaves the figure so
+        canvas = FigureCanvasAgg(figure)
+        if form == "png":
+            canvas.print_png(buffer, metadata=metadata)
     return buffer.getvalue()
 
 

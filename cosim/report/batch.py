@@ -1,13 +1,12 @@
 """Reading a batch, or any folder of runs: one row a run, and which columns are parameters and which metrics.
 
-A finished batch has ``results.parquet`` (or ``results.csv``).  Without one, after a kill or for a folder that was
-filled run by run (``runs/NAME``), the rows are gathered from the run directories: their parameters are then the keys
-of the resolved scenario in which the runs differ.
+A batch has ``results.parquet`` (or ``results.csv``) and ``grid.json``, which names the parameters.  For a folder that
+was filled run by run (``runs/NAME``), or a batch that was killed before its first table, the rows are gathered from
+the run directories: their parameters are then the keys of the resolved scenario in which the runs differ.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,43 +16,31 @@ import polars as pl
 
 from cosim.errors import RecordingError
 from cosim.recording import Run, load_run
+from cosim.recording.files import read_json
 
 RESULTS = ("results.parquet", "results.csv")
-DESCRIPTIONS = ("seed", "status", "error", "run", "dir", "wall_s")
+GRID = "grid.json"
+DESCRIPTIONS = ("run", "seed", "status", "error", "wall_s")
 """Columns of `Batch.rows` that are always there and are neither parameter nor metric."""
 
-_SAME_AS = {
-    "dir": ("dir", "run_dir", "folder", "path", "directory"),
-    "wall_s": ("wall_s", "wall_time", "wall", "seconds"),
-    "run": ("run", "cell", "key", "id"),
-}
-_MORE = (
-    "index",
-    "number",
-    "name",
-    "exit_code",
-    "attempts",
-    "engine",
-    "host",
-    "worker",
-    "created",
-    "finished",
-    "digest",
-)
 _DEPTH = 3  # folders below the batch in which runs are looked for
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Batch:
-    """A set of runs: ``rows`` has a row a run, with `DESCRIPTIONS`, the ``parameters`` and the ``metrics``."""
+    """A set of runs: ``rows`` has a row a run, with `DESCRIPTIONS`, the ``parameters`` and the ``metrics``.
+
+    ``manifest`` is what all runs were made with, in the words of a run's manifest; ``missing`` is how many runs of
+    the grid have no row yet.
+    """
 
     folder: Path
     rows: pl.DataFrame
     parameters: tuple[str, ...]
     metrics: tuple[str, ...]
-    grid: Mapping[str, Any]
     manifest: Mapping[str, Any]
-    """Of one of its runs: what all share of versions and git state."""
+    missing: int = 0
+    has_grid: bool = False
 
     @property
     def varying(self) -> tuple[str, ...]:
@@ -85,10 +72,13 @@ def find_runs(folder: Path) -> list[Run]:
 
 def read_batch(folder: Path) -> Batch:
     """Read a batch directory.  RecordingError if its results cannot be read, or there are neither these nor runs."""
-    runs = find_runs(folder)
+    grid = read_json(folder / GRID) if (folder / GRID).is_file() else {}
     results = next((folder / name for name in RESULTS if (folder / name).is_file()), None)
-    grid = _grid(folder)
-    measured = list(dict.fromkeys(m for run in runs for m in run.metrics))
+    if results is None or not grid:
+        runs = find_runs(folder)
+        manifest: Mapping[str, Any] = runs[0].manifest if runs else {}
+    else:
+        runs, manifest = [], _manifest(grid)
     if results is not None:
         rows = _read(results)
     elif runs:
@@ -96,14 +86,25 @@ def read_batch(folder: Path) -> Batch:
     else:
         raise RecordingError(f"{folder}: has neither results.parquet, nor results.csv, nor runs")
     rows = _described(rows)
-    others = [c for c in rows.columns if c not in DESCRIPTIONS and c not in _MORE]
-    metrics = [c for c in others if c in measured]
-    if not metrics:
-        named = set(_texts(grid))
-        metrics = [c for c in others if rows[c].dtype.is_numeric() and c not in named]
-    parameters = [c for c in others if c not in metrics]
-    manifest = runs[0].manifest if runs else {}
-    return Batch(folder, rows, tuple(parameters), tuple(metrics), grid, manifest)
+    others = [c for c in rows.columns if c not in DESCRIPTIONS]
+    measured = {metric for run in runs for metric in run.metrics}
+    named = grid.get("parameters") if results is not None else None
+    if named is None and measured:
+        named = [c for c in others if c not in measured]
+    elif named is None:
+        named = [c for c in others if not rows[c].dtype.is_numeric()]
+    parameters = tuple(c for c in others if c in named)
+    metrics = tuple(c for c in others if c not in named and rows[c].dtype.is_numeric())
+    planned = sum(len(group.get("seeds", ())) for group in grid.get("groups", ()))
+    return Batch(folder, rows, parameters, metrics, manifest, max(planned - len(rows), 0), bool(grid))
+
+
+def _manifest(grid: Mapping[str, Any]) -> dict[str, Any]:
+    hashes: dict[str, Any] = {}
+    for group in grid.get("groups", ()):
+        hashes |= group.get("hashes", {})
+    about = {"name": grid.get("name"), "created": grid.get("created"), "hashes": hashes}
+    return {**about, **grid.get("environment", {})}
 
 
 def _read(results: Path) -> pl.DataFrame:
@@ -115,45 +116,16 @@ def _read(results: Path) -> pl.DataFrame:
         raise RecordingError(f"{results}: cannot be read: {error}") from error
 
 
-def _grid(folder: Path) -> dict[str, Any]:
-    file = folder / "grid.json"
-    if not file.is_file():
-        return {}
-    try:
-        data = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise RecordingError(f"{file}: cannot be read: {error}") from error
-    return data if isinstance(data, dict) else {"cells": data}
-
-
-def _texts(value: Any) -> Iterable[str]:
-    """Yield all texts and keys in a JSON value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield key
-            yield from _texts(item)
-    elif isinstance(value, Sequence):
-        for item in value:
-            yield from _texts(item)
-
-
 def _described(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return *rows* with all of `DESCRIPTIONS`, those called otherwise renamed, absent ones null."""
-    for ours, names in _SAME_AS.items():
-        theirs = next((name for name in names if name in rows.columns), None)
-        if theirs is not None and theirs != ours:
-            rows = rows.rename({theirs: ours})
-    missing = [pl.lit(None).alias(name) for name in DESCRIPTIONS if name not in rows.columns]
-    rows = rows.with_columns(missing)
-    return rows.with_columns(pl.col("status").cast(pl.String).fill_null("completed"))
+    """Return *rows* with all of `DESCRIPTIONS`, absent ones null."""
+    rows = rows.with_columns(pl.lit(None).alias(name) for name in DESCRIPTIONS if name not in rows.columns)
+    return rows.with_columns(pl.col("status").cast(pl.String).fill_null("unknown"))
 
 
 def _gathered(folder: Path, runs: Sequence[Run]) -> pl.DataFrame:
     """Return a row a run from manifests and summaries, with the scenario keys that differ between runs."""
     scenarios = [
-        {"name": run.manifest.get("name"), "agents": _agents(run), **flat(run.scenario)} for run in runs
+        {"name": run.manifest.get("name"), "agent": _agents(run), **flat(run.scenario)} for run in runs
     ]
     keys = dict.fromkeys(key for scenario in scenarios for key in scenario)
     differing = [
@@ -165,10 +137,10 @@ def _gathered(folder: Path, runs: Sequence[Run]) -> pl.DataFrame:
     for run, scenario in zip(runs, scenarios, strict=True):
         own = {"scenario" if key == "name" else key: scenario.get(key) for key in differing}
         describing = {
+            "run": str(run.dir.relative_to(folder)),
             "seed": run.manifest.get("seed"),
             "status": run.status,
             "error": run.summary.get("error"),
-            "dir": str(run.dir.relative_to(folder)),
             "wall_s": run.manifest.get("wall_s"),
         }
         rows.append({**own, **describing, **run.metrics})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from cosim.plots.intervals import mean_interval
 from cosim.plots.quantities import plus_minus, quantity
 from cosim.report.album import Album, Drawing
 from cosim.report.batch import Batch
-from cosim.report.html import Page, Section, code, facts, folded, paragraph, preformatted, table
+from cosim.report.html import Page, Section, code, facts, folded, paragraph, table
 from cosim.report.run_page import manifest_parts
 
 _COLUMNS = 4  # metrics a table, so that it fits on paper
@@ -25,17 +24,19 @@ _GROUPS = 7  # bars beside each other
 def batch_page(batch: Batch, album: Album) -> Page:
     """Return the page of *batch*; its figures are put into *album*."""
     counts = Counter(batch.rows["status"].to_list())
-    completed, all_runs = counts.get("completed", 0), len(batch.rows)
+    if batch.missing:
+        counts["not finished"] = batch.missing
+    completed, all_runs = counts.get("completed", 0), counts.total()
     others = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()) if status != "completed")
     sections = [
         Section("Means", _means(batch)),
-        Section("Figures", [album.add(batch_figures(batch))]),
+        Section("Figures", _figures(batch, album)),
         Section("Runs that did not complete", _failed(batch)),
         Section("Runs", _runs(batch)),
         Section("Made with", _made_with(batch)),
     ]
     return Page(
-        title=f"{'Batch' if batch.grid else 'Runs of'} {batch.folder.resolve().name}",
+        title=f"{'Batch' if batch.has_grid else 'Runs of'} {batch.folder.resolve().name}",
         lead=_lead(batch),
         status="completed" if completed == all_runs else "incomplete",
         remark=f"{completed} of {all_runs} runs completed" + (f"; {others}" if others else ""),
@@ -57,10 +58,8 @@ def run_labels(batch: Batch, rows: pl.DataFrame) -> list[str]:
     name = batch.folder.resolve().name
     labels = []
     for row in rows.iter_rows(named=True):
-        own = row["dir"] or row["run"]
-        if own is None:
-            own = ", ".join(f"{p}={row[p]}" for p in batch.varying) + f", seed {row['seed']}"
-        labels.append(f"{name}/{str(own).rstrip('/').rsplit(name + '/', 1)[-1]}")
+        own = row["run"] or ", ".join([*(f"{p}={row[p]}" for p in batch.varying), f"seed {row['seed']}"])
+        labels.append(f"{name}/{own}")
     return labels
 
 
@@ -80,7 +79,7 @@ def _means(batch: Batch) -> list[str]:
             for key, part in cells
         ]
         head = [*keys, "runs", *(quantity(metric).axis for metric in chosen)]
-        parts.append(table(head, rows, caption=_CAPTION))
+        parts.append(table(head, rows, caption="Means, continued." if first else _CAPTION))
     return parts
 
 
@@ -100,8 +99,20 @@ def _mean(part: pl.DataFrame, metric: str) -> str:
     return plus_minus(found.mean, found.half, shown.factor) + fewer
 
 
+def _figures(batch: Batch, album: Album) -> list[str]:
+    parts = [album.add(batch_figures(batch))]
+    constant = [m for m in batch.metrics if batch.completed[m].drop_nulls().n_unique() == 1]
+    if constant and len(batch.completed) > 1:
+        names = ", ".join(quantity(metric).label for metric in constant)
+        parts.append(paragraph(f"Not drawn, because it is the same in all runs: {names}."))
+    return parts
+
+
 def batch_figures(batch: Batch) -> list[Drawing]:
-    """Return a bar chart for each metric: the parameter with most values along the axis, the next as groups."""
+    """Return a bar chart for each metric in which runs differ.
+
+    The parameter with most values is along the axis, the next one tells the bars of a place apart.
+    """
     from cosim.plots.bar_charts import bars
 
     done = batch.completed
@@ -111,7 +122,7 @@ def batch_figures(batch: Batch) -> list[Drawing]:
     frame, place = _placed(done, batch, place, group)
     found = []
     for metric in batch.metrics:
-        if not done[metric].is_not_null().any():
+        if done[metric].drop_nulls().n_unique() < 2:
             continue
         shown = quantity(metric)
         rest = [p for p in batch.varying if p != group]
@@ -190,16 +201,11 @@ def _made_with(batch: Batch) -> list[str]:
     fixed = {p: batch.rows[p][0] for p in batch.parameters if p not in batch.varying and len(batch.rows)}
     wall = batch.rows["wall_s"].cast(pl.Float64, strict=False).sum()
     parts = [facts({**fixed, "wall time of all runs": f"{wall:.0f} s"} if wall else fixed)]
-    if batch.grid:
-        parts.append(folded("The grid", preformatted(json.dumps(batch.grid, indent=2, ensure_ascii=False))))
-    if batch.manifest:
-        shared = {
-            k: v
-            for k, v in batch.manifest.items()
-            if k in ("packages", "python", "platform", "git", "hashes")
-        }
-        parts += [
-            paragraph("Of the first run; each run's own manifest is in its directory."),
-            *manifest_parts(shared),
-        ]
-    return parts
+    if not batch.has_grid:
+        parts.append(paragraph("Of the first run; each run's own manifest is in its directory."))
+    shared = {
+        k: v
+        for k, v in batch.manifest.items()
+        if k not in ("scenario", "seed", "finished", "wall_s", "agents")
+    }
+    return [*parts, *manifest_parts(shared)]

@@ -173,7 +173,7 @@ def manifest_parts(manifest: Mapping[str, Any]) -> list[str]:
     versions = {"Python": manifest.get("python"), **(manifest.get("packages") or {})}
     about = {
         "scenario": manifest.get("name"),
-        "seed": code(manifest.get("seed")),
+        "seed": code(manifest["seed"]) if "seed" in manifest else None,
         "agents": ", ".join(f"{task}: {agent}" for task, agent in (manifest.get("agents") or {}).items()),
         "started": manifest.get("created"),
         "finished": manifest.get("finished"),

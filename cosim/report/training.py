@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from cosim.errors import RecordingError
-from cosim.recording.files import read_json
+from cosim.recording.files import is_locked, read_json
 
 PROGRESS = (
     *("env_steps", "steps", "step", "decisions", "transitions"),
@@ -25,8 +25,7 @@ PROGRESS = (
 _CURVES = ("curve.parquet", "curve.csv", "curve/part-*.parquet")
 """Where a curve may be, the most complete first: the whole one is written at the end, the CSV at each round."""
 
-_DESCRIPTIONS = ("training.json", "manifest.json", "train.json", "config.json")
-_SUMMARIES = ("summary.json", "status.json", "result.json")
+_ABOUT, _SUMMARY, _LOCK = "training.json", "summary.json", "lock"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -58,8 +57,8 @@ class Training:
 
 
 def is_training(folder: Path) -> bool:
-    """Whether *folder* holds a training's curve."""
-    return bool(_curve_files(folder))
+    """Whether *folder* holds a training, or at least its curve."""
+    return (folder / _ABOUT).is_file() or bool(_curve_files(folder))
 
 
 def find_trainings(folder: Path) -> list[Training]:
@@ -77,11 +76,13 @@ def find_trainings(folder: Path) -> list[Training]:
 
 def read_training(folder: Path) -> Training:
     """Read a training.  RecordingError if a file of it cannot be read."""
-    manifest: dict[str, Any] = {}
-    for name in reversed(_DESCRIPTIONS):
-        if (folder / name).is_file():
-            manifest |= read_json(folder / name)
-    summary = next((read_json(folder / name) for name in _SUMMARIES if (folder / name).is_file()), {})
+    manifest = read_json(folder / _ABOUT) if (folder / _ABOUT).is_file() else {}
+    if (folder / _SUMMARY).is_file():
+        summary = read_json(folder / _SUMMARY)
+    elif manifest:
+        summary = {"status": "running" if is_locked(folder / _LOCK) else "killed"}
+    else:
+        summary = {"status": "unknown"}
     checkpoints = sorted(path for path in folder.rglob("*.safetensors"))
     return Training(folder, _read(_curve_files(folder)), manifest, summary, tuple(checkpoints))
 
@@ -91,6 +92,8 @@ def _curve_files(folder: Path) -> list[Path]:
 
 
 def _read(files: Sequence[Path]) -> pl.DataFrame:
+    if not files:
+        return pl.DataFrame()
     try:
         frames = [
             pl.read_csv(file, infer_schema_length=None) if file.suffix == ".csv" else pl.read_parquet(file)

@@ -10,12 +10,13 @@ import polars as pl
 
 from cosim.plots.quantities import number, quantity
 from cosim.report.album import Album, Drawing
-from cosim.report.html import Page, Section, code, paragraph, table
+from cosim.report.batch import flat
+from cosim.report.html import Page, Section, code, facts, paragraph, table
 from cosim.report.run_page import manifest_parts
 from cosim.report.training import PROGRESS, Training, axis_of
 
 _SMOOTH = 100
-"""A curve of more rows is smoothed over that share of them."""
+"""A curve of more rows is smoothed: its moving mean is over that part of the rows."""
 _FIRST = ("return", "reward", "eval", "success")
 _NOT_SHOWN = ("seed", "t_us", "wall_s", "worker", *PROGRESS)
 
@@ -27,20 +28,19 @@ def training_page(trainings: Sequence[Training], title: str, album: Album) -> Pa
     sections = [
         Section("Learning curves", _curves(trainings, frame, x, album)),
         Section("Where they ended", _ends(trainings)),
-        Section("Checkpoints", _checkpoints(trainings)),
+        Section("Weights", _weights(trainings)),
+        Section("Settings", _settings(trainings[0])),
+        Section("Made with", _made_with(trainings)),
     ]
-    for training in trainings:
-        heading = "Made with" if len(trainings) == 1 else f"Made with: {training.label}"
-        sections.append(Section(heading, manifest_parts(_known(training))))
-    states = [str(t.summary.get("status", "no summary")) for t in trainings]
-    rows = f"{len(frame)} rows of the curve"
+    states = [str(t.summary.get("status")) for t in trainings]
+    many = f"{len(trainings)} trainings"
     return Page(
         title=title,
-        lead=", ".join(dict.fromkeys(t.method for t in trainings))
-        + f"; {len(trainings)} training(s), {rows}.",
+        lead=", ".join([*dict.fromkeys(t.method for t in trainings), *([many] if len(trainings) > 1 else [])])
+        + f": {len(frame)} rows of the learning curve.",
         status=states[0] if len(set(states)) == 1 else "mixed",
         remark="; ".join(str(t.summary["error"]) for t in trainings if t.summary.get("error")),
-        good=all(state in ("completed", "running", "no summary") for state in states),
+        good=all(state in ("completed", "running", "unknown") for state in states),
         sections=[s for s in sections if any(s.parts)],
         footer="Figures lie beside this page as PNG and SVG.",
     )
@@ -67,46 +67,44 @@ def shown_columns(frame: pl.DataFrame) -> list[str]:
 
 
 def _curves(trainings: Sequence[Training], frame: pl.DataFrame, x: str | None, album: Album) -> list[str]:
+    if frame.is_empty():
+        return [paragraph("There is no curve yet.")]
+    if x is None:
+        return [paragraph(f"The curve has none of the columns {', '.join(PROGRESS)}.")]
+    columns = shown_columns(frame)
+    varying = [column for column in columns if frame[column].drop_nulls().n_unique() > 1]
+    parts = [album.add([_curve(trainings, frame, x, column) for column in varying])]
+    if len(varying) < len(columns):
+        names = ", ".join(quantity(column).label for column in columns if column not in varying)
+        parts.append(paragraph(f"Not drawn, because it never changes: {names}."))
+    return parts
+
+
+def _curve(trainings: Sequence[Training], frame: pl.DataFrame, x: str, column: str) -> Drawing:
     from cosim.plots.curves import learning_curves
 
-    if x is None or frame.is_empty():
-        return [
-            paragraph(
-                "There is no curve yet."
-                if frame.is_empty()
-                else f"The curve has none of the columns {', '.join(PROGRESS)}."
-            )
-        ]
-    drawings = []
-    for column in shown_columns(frame):
-        part = frame.filter(pl.col(column).is_not_null())
-        smooth = max(1, len(part) // len(trainings) // _SMOOTH)
-        label = quantity(column).label
-        figure = learning_curves(
-            part,
-            x,
-            column,
-            group="_method",
-            seed="_run",
-            smooth=smooth,
-            title=label,
-            runs=[t.label for t in trainings],
-        )
-        last = ", ".join(f"{t.label} {number(_last(t, column), quantity(column).factor)}" for t in trainings)
-        caption = f"{label[:1].upper()}{label[1:]} over {quantity(x).label}" + (
-            f", mean of the last {smooth} rows." if smooth > 1 else "."
-        )
-        stem = re.sub(r"\W+", "_", column)
-        drawings.append(
-            Drawing(
-                f"curve_{stem}",
-                figure,
-                caption,
-                f"Learning curve of {label}; last values: {last}.",
-                broad=False,
-            )
-        )
-    return [album.add(drawings)]
+    part = frame.filter(pl.col(column).is_not_null())
+    smooth = max(1, len(part) // len(trainings) // _SMOOTH)
+    shown = quantity(column)
+    figure = learning_curves(
+        part,
+        x,
+        column,
+        group="_method",
+        seed="_run",
+        smooth=smooth,
+        title=shown.label,
+        runs=[t.label for t in trainings],
+    )
+    last = ", ".join(f"{t.label} {number(_last(t, column), shown.factor)}" for t in trainings)
+    smoothed = f", mean of the last {smooth} rows" if smooth > 1 else ""
+    return Drawing(
+        f"curve_{re.sub(r'[^A-Za-z0-9]+', '_', column)}",
+        figure,
+        f"{shown.label[:1].upper()}{shown.label[1:]} against {quantity(x).label}{smoothed}.",
+        f"Learning curve of {shown.label}; last values: {last}.",
+        broad=False,
+    )
 
 
 def _last(training: Training, column: str) -> Any:
@@ -135,21 +133,38 @@ def _ends(trainings: Sequence[Training]) -> list[str]:
     return [table(head, rows, caption="Last value of each column of the curve.")] if rows else []
 
 
-def _checkpoints(trainings: Sequence[Training]) -> list[str]:
+def _weights(trainings: Sequence[Training]) -> list[str]:
     rows = [
         (code(path.relative_to(t.folder)), t.label, path.stat().st_size / 1000)
         for t in trainings
         for path in t.checkpoints
     ]
-    return [table(["file", "training", "kB"], rows, caption="Weights, as safetensors.")] if rows else []
+    return (
+        [table(["file", "training", "kB"], rows, caption="Policies and checkpoints (safetensors).")]
+        if rows
+        else []
+    )
+
+
+def _settings(training: Training) -> list[str]:
+    """Return the numbers of the training and of the method's configuration."""
+    parts = []
+    for title, key in (("Training", "training"), ("Method", "config")):
+        values = flat(training.manifest.get(key) or {})
+        if values:
+            parts.append(f"<h3>{title}</h3>" + facts({name: value for name, value in values.items() if name}))
+    return parts
+
+
+def _made_with(trainings: Sequence[Training]) -> list[str]:
+    more = [paragraph("Of the first training; each one's own training.json is in its folder.")]
+    return [*(more if len(trainings) > 1 else []), *manifest_parts(_known(trainings[0]))]
 
 
 def _known(training: Training) -> dict[str, Any]:
     """Return the manifest in the words of a run's."""
     manifest = dict(training.manifest)
-    manifest.setdefault("name", training.method)
-    scenario = manifest.get("scenario")
-    if isinstance(scenario, str):
-        manifest["name"] = scenario
-        del manifest["scenario"]
+    task, agent = manifest.get("task"), manifest.get("agent")
+    manifest["agents"] = {str(task): agent} if agent else {}
+    manifest["name"], manifest["scenario"] = manifest.get("scenario"), manifest.get("evaluate")
     return manifest

@@ -14,7 +14,7 @@ from cosim.errors import RecordingError
 from cosim.recording import load_run
 from cosim.recording.files import read_json, to_json, write_atomically
 from cosim.report.album import Album
-from cosim.report.batch import RESULTS, find_runs, read_batch
+from cosim.report.batch import GRID, RESULTS, find_runs, read_batch
 from cosim.report.html import Page, render
 from cosim.report.training import find_trainings, is_training
 
@@ -61,7 +61,7 @@ def kind_of(folder: Path) -> str:
         raise RecordingError(f"{folder}: no such folder; give the directory of a run, a batch or a training")
     if is_training(folder):
         return "training"
-    if any((folder / name).is_file() for name in (*RESULTS, "grid.json")):
+    if any((folder / name).is_file() for name in (*RESULTS, GRID)):
         return "batch"
     if (folder / "manifest.json").is_file():
         return "run"
