@@ -8,7 +8,6 @@ eqs (27) to (35)).  All rows are those of vehicles that are there: nothing is co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +35,25 @@ class TopologyRows:
     member: torch.Tensor
     later: torch.Tensor
     known: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRule:
+    """How eq (30) is read; the defaults are what worked, the paper's literal reading is ``kl_weight`` 1, ``decay``.
+
+    ``rg_sign`` -1 is the paper's: the encoder is to forget the past, +1 to keep it.  ``decay`` shrinks the encoder
+    by the learning rate at every step: (1 - a) phi.
+    """
+
+    rg_sign: float = -1.0
+    rg_weight: float = 0.01
+    kl_weight: float = 0.001
+    decay: bool = False
+    clip: float = 10.0
+
+
+PAPER_RULE = UpdateRule()
+LITERAL_RULE = UpdateRule(kl_weight=1.0, decay=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +111,12 @@ class TopologyNet(nn.Module):
         return past.view(len(z), -1, self.observed)
 
     def losses(
-        self,
-        rows: TopologyRows,
-        generator: torch.Generator,
-        rg_sign: float = -1.0,
-        rg_weight: float = 0.01,
-        kl_weight: float = 0.001,
+        self, rows: TopologyRows, generator: torch.Generator, rule: UpdateRule = PAPER_RULE
     ) -> TopologyLosses:
         """Return the losses; ``total.backward()`` gives each part of the net its own gradient, eq (30).
 
         The encoder follows grad(L_TP + kl_weight L_KL + rg_sign rg_weight L_RG), the topology decoder grad L_TP, the
-        past decoder grad L_RG.  ``rg_sign`` -1 is the paper's: the past is to be forgotten.
+        past decoder grad L_RG.
         """
         mean, log_variance = self.encode(rows.past, rows.length)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
@@ -111,10 +124,10 @@ class TopologyNet(nn.Module):
         there = member_mask(rows.member)
         predicted = self.predict(groups(z, rows.member, there))
         prediction = topology_loss(predicted, rows.later, there, rows.known)  # Eq. (27)
-        past = self.reconstruct(_scaled_gradient(z, rg_sign * rg_weight))
+        past = self.reconstruct(_scaled_gradient(z, rule.rg_sign * rule.rg_weight))
         reconstruction = past_loss(past, rows.past[..., : self.observed], rows.length)  # Eq. (28)
         divergence = kl_loss(mean, log_variance)  # Eq. (29)
-        total = prediction + kl_weight * divergence + reconstruction
+        total = prediction + rule.kl_weight * divergence + reconstruction
         return TopologyLosses(total, prediction, reconstruction, divergence)
 
     @torch.no_grad()
@@ -197,10 +210,24 @@ def topology_reward(
     return total / vehicles.clamp(min=1)
 
 
-def decay(parameters: Iterable[nn.Parameter], share: float) -> None:
-    """Shrink parameters by that share: the (1 - a) phi of eq (30) read literally, before the gradient step."""
-    with torch.no_grad():
-        torch._foreach_mul_(list(parameters), 1.0 - share)
+def update(
+    net: TopologyNet,
+    optimizer: torch.optim.Optimizer,
+    rows: TopologyRows,
+    generator: torch.Generator,
+    rule: UpdateRule = PAPER_RULE,
+) -> TopologyLosses:
+    """Make one gradient step, eq (30), and return the losses before it."""
+    losses = net.losses(rows, generator, rule)
+    optimizer.zero_grad()
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(net.parameters(), rule.clip)
+    if rule.decay:
+        with torch.no_grad():
+            rate = float(optimizer.param_groups[0]["lr"])
+            torch._foreach_mul_(list(net.encoder.parameters()), 1.0 - rate)
+    optimizer.step()
+    return losses
 
 
 def _scaled_gradient(x: torch.Tensor, factor: float) -> torch.Tensor:

@@ -1,0 +1,450 @@
+"""The rivals' networks and losses: graph attention against a loop, PPO against torchrl, MADDPG against its formulas."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from agents.common.networks import module_arrays
+from agents.common.ppo import (
+    clipped_policy_loss,
+    clipped_value_loss,
+    entropy,
+    generalized_advantages,
+    masked_log_probabilities,
+    normalized,
+)
+from agents.common.recurrent import RecurrentNet, Stays, on_grid
+from agents.common.sampling import log_probabilities, normal, sample_choice
+from agents.tpe_marl.actor_critic import (
+    CentralCritic,
+    ContinuousActor,
+    JointBatch,
+    PolicyBatch,
+    central_value,
+    maddpg_actor_loss,
+    maddpg_critic_loss,
+    mappo_loss,
+)
+from agents.tpe_marl.gat import GatNet, GraphBatch, gat_loss
+from agents.tpe_marl.graph_policy import GraphPolicy, linked
+
+# -- graph attention --
+
+
+def roads(b: int, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of vehicles on b roads and which of n nodes hold one."""
+    g = torch.Generator().manual_seed(seed)
+    features = torch.rand(b, n, 8, generator=g)
+    features[..., 1] = torch.randint(0, 4, (b, n), generator=g)
+    return features, torch.rand(b, n, generator=g) < 0.7
+
+
+def test_who_sees_whom() -> None:
+    features = np.zeros((5, 8), dtype=np.float32)
+    features[:, 0] = np.array([0, 100, 100.5, 50, 50]) / 250
+    features[:, 1] = [0, 0, 0, 1, 2]
+    expected = [[1, 1, 0, 1, 0], [1, 1, 1, 1, 0], [0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 1]]
+    assert linked(features).astype(int).tolist() == expected
+    assert linked(torch.from_numpy(features)).int().tolist() == expected
+
+
+def test_graph_attention_equals_a_loop_over_nodes_and_heads() -> None:
+    net = GatNet(torch.Generator().manual_seed(0))
+    features, present = roads(2, 6)
+    with torch.no_grad():
+        got = net(features, present)
+        for b in range(2):
+            here = present[b].nonzero().flatten().tolist()
+            h = {i: torch.relu(net.encoder(features[b, i])) for i in here}
+            w = {i: net.project(h[i]).view(4, 8) for i in here}
+            for i in here:
+                sees = [j for j in here if linked(features[b, [i, j]])[0, 1]]
+                parts = []
+                for head in range(4):
+                    e = torch.stack(
+                        [net.sink[head] @ w[i][head] + net.source[head] @ w[j][head] for j in sees]
+                    )
+                    alpha = torch.softmax(torch.nn.functional.leaky_relu(e, 0.2), 0)  # Eqs (1) to (3)
+                    parts.append(
+                        torch.nn.functional.elu(sum(a * w[j][head] for a, j in zip(alpha, sees, strict=True)))
+                    )
+                expected = net.head(torch.cat([h[i], *parts]))
+                torch.testing.assert_close(got[b, i], expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("garbage", [1e6, torch.nan])
+def test_an_absent_node_changes_no_other_bit_for_bit(garbage: float) -> None:
+    net = GatNet(torch.Generator().manual_seed(1))
+    features, present = roads(3, 7)
+    dirty = torch.where(present.unsqueeze(-1), features, garbage)
+
+    def slopes(x: torch.Tensor) -> list[torch.Tensor]:
+        return list(torch.autograd.grad(net(x, present)[present].square().sum(), list(net.parameters())))
+
+    assert torch.equal(net(features, present)[present], net(dirty, present)[present])
+    assert all(torch.equal(a, b) for a, b in zip(slopes(features), slopes(dirty), strict=True))
+
+
+def test_numpy_acts_on_graphs_as_torch_learns() -> None:
+    net = GatNet(torch.Generator().manual_seed(2))
+    policy = GraphPolicy(module_arrays(net, "q"), "q")
+    assert policy.inputs == 8
+    for n in (1, 2, 9, 25):
+        features, _ = roads(1, n, seed=n)
+        rows = np.arange(0, n, 2)
+        with torch.no_grad():
+            expected = net(features, torch.ones(1, n, dtype=torch.bool))[0].numpy()
+        got = policy(features[0].numpy(), rows)
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, expected[rows], atol=2e-6)
+    assert policy(np.zeros((3, 8), np.float32), np.empty(0, np.intp)).shape == (0, 9)
+    assert policy(np.zeros((0, 8), np.float32), np.empty(0, np.intp)).shape == (0, 9)
+
+
+def test_the_graph_loss_is_double_dqn_of_each_cav() -> None:
+    net, target = (GatNet(torch.Generator().manual_seed(s)) for s in (3, 4))
+    (x, here), (y, there) = roads(3, 5, 1), roads(3, 5, 2)
+    at, next_at = torch.tensor([0, 7, 11, 3]), torch.tensor([1, 5, 0, 4])
+    allowed = torch.rand(4, 9, generator=torch.Generator().manual_seed(0)) < 0.6
+    allowed[:, 4] = True
+    batch = GraphBatch(
+        x, here, y, there, at, next_at,
+        action=torch.tensor([0, 4, 8, 5]),
+        reward=torch.tensor([1.0, -2.0, 0.5, 3.0]),
+        next_allowed=allowed,
+        terminated=torch.tensor([False, False, True, False]),
+    )  # fmt: skip
+    errors = []
+    with torch.no_grad():
+        q, online, judged = net(x, here), net(y, there), target(y, there)
+        for i in range(4):
+            after = online[next_at[i] // 5, next_at[i] % 5]
+            best = max((a for a in range(9) if allowed[i, a]), key=lambda a: float(after[a]))
+            goal = batch.reward[i] + (
+                0 if batch.terminated[i] else 0.99 * judged[next_at[i] // 5, next_at[i] % 5, best]
+            )
+            errors.append((q[at[i] // 5, at[i] % 5, batch.action[i]] - goal) ** 2)
+    assert gat_loss(net, target, batch).item() == pytest.approx(float(sum(errors) / 4), rel=1e-5)
+
+
+# -- PPO's parts --
+
+
+def test_advantages_are_the_sum_of_discounted_differences() -> None:
+    g = torch.Generator().manual_seed(0)
+    reward, value = torch.randn(2, 5, generator=g), torch.randn(2, 6, generator=g)
+    advantage, returns = generalized_advantages(reward, value, 0.9, 0.8)
+    for b in range(2):
+        delta = [float(reward[b, t] + 0.9 * value[b, t + 1] - value[b, t]) for t in range(5)]
+        for t in range(5):
+            expected = sum((0.9 * 0.8) ** k * delta[t + k] for k in range(5 - t))
+            assert advantage[b, t].item() == pytest.approx(expected, abs=1e-5)
+            assert returns[b, t].item() == pytest.approx(expected + value[b, t].item(), abs=1e-5)
+
+
+def test_advantages_are_torchrls() -> None:
+    functional = pytest.importorskip("torchrl.objectives.value.functional")
+    g = torch.Generator().manual_seed(1)
+    reward, value = torch.randn(3, 20, generator=g), torch.randn(3, 21, generator=g)
+    terminated = torch.rand(3, 20, generator=g) < 0.15
+    ours = generalized_advantages(reward, value, 0.99, 0.95, terminated)
+    columns = [x.unsqueeze(-1) for x in (value[:, :-1], value[:, 1:], reward, terminated, terminated)]
+    theirs = functional.generalized_advantage_estimate(0.99, 0.95, *columns)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other.squeeze(-1), atol=1e-5, rtol=1e-5)
+
+
+def test_the_clipped_losses_are_torchrls() -> None:
+    pytest.importorskip("torchrl")
+    from tensordict import TensorDict
+    from tensordict.nn import (
+        ProbabilisticTensorDictModule,
+        ProbabilisticTensorDictSequential,
+        TensorDictModule,
+    )
+    from torchrl.objectives import ClipPPOLoss
+
+    g = torch.Generator().manual_seed(2)
+    n = 200
+    scores, old_scores = torch.randn(n, 9, generator=g), torch.randn(n, 9, generator=g)
+    action = torch.randint(0, 9, (n,), generator=g)
+    advantage, returns = torch.randn(n, generator=g), torch.randn(n, generator=g)
+    value, old_value = torch.randn(n, generator=g), torch.randn(n, generator=g)
+    old_log = masked_log_probabilities(old_scores, None).gather(1, action[:, None]).squeeze(1)
+    logs = masked_log_probabilities(scores, None)
+    log = logs.gather(1, action[:, None]).squeeze(1)
+    policy, clipped = clipped_policy_loss(log, old_log, advantage, 0.2)
+
+    class Column(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shift = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.shift
+
+    actor = ProbabilisticTensorDictSequential(
+        TensorDictModule(Column(), in_keys=["scores"], out_keys=["logits"]),
+        ProbabilisticTensorDictModule(
+            in_keys=["logits"], out_keys=["action"], distribution_class=torch.distributions.Categorical
+        ),
+    )
+    critic = TensorDictModule(Column(), in_keys=["value"], out_keys=["state_value"])
+    loss = ClipPPOLoss(
+        actor,
+        critic,
+        clip_epsilon=0.2,
+        entropy_coeff=1.0,
+        critic_coeff=0.5,
+        loss_critic_type="l2",
+        clip_value=0.2,
+    )
+    data = TensorDict(
+        {
+            "scores": scores,
+            "action": action,
+            "action_log_prob": old_log,
+            "advantage": advantage[:, None],
+            "value": value[:, None],
+            "state_value": old_value[:, None],
+            "value_target": returns[:, None],
+        },
+        [n],
+    )
+    theirs = loss(data)
+    assert policy.item() == pytest.approx(theirs["loss_objective"].item(), abs=1e-6)
+    assert clipped.item() == pytest.approx(theirs["clip_fraction"].item(), abs=1e-6)
+    assert entropy(logs).mean().item() == pytest.approx(theirs["entropy"].item(), abs=1e-5)
+    ours = clipped_value_loss(value, old_value, returns, 0.2)
+    assert ours.item() == pytest.approx(theirs["loss_critic"].item(), rel=1e-5)
+
+
+def test_clipping_stops_the_gradient_where_the_ratio_has_gone_far_enough() -> None:
+    old = torch.log(torch.tensor([0.5, 0.5, 0.5, 0.5]))
+    log = torch.log(torch.tensor([0.7, 0.3, 0.7, 0.3])).requires_grad_()
+    loss, share = clipped_policy_loss(log, old, torch.tensor([1.0, 1.0, -1.0, -1.0]), 0.2)
+    loss.backward()
+    assert log.grad is not None
+    assert (log.grad != 0).tolist() == [False, True, True, False]
+    assert share.item() == 1.0
+
+
+def test_masked_choices_have_no_probability_and_finite_gradients() -> None:
+    scores = torch.randn(6, 9, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    allowed = torch.zeros(6, 9, dtype=torch.bool)
+    allowed[:, [1, 4]] = True
+    allowed[0, 4] = False
+    logs = masked_log_probabilities(scores, allowed)
+    assert (logs.exp()[~allowed] == 0).all()
+    spread = entropy(logs)
+    assert spread[0].item() == 0.0
+    expected = torch.distributions.Categorical(logits=scores[1:, [1, 4]]).entropy()
+    torch.testing.assert_close(spread[1:], expected)
+    (spread.sum() + logs[allowed].sum()).backward()
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()
+
+
+def test_normalized_advantages_have_mean_0_and_deviation_1_where_they_count() -> None:
+    advantage = 3 + 2 * torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
+    counts = torch.rand(4, 50, generator=torch.Generator().manual_seed(1)) < 0.5
+    scaled = normalized(advantage, counts)[counts]
+    assert scaled.mean().item() == pytest.approx(0, abs=1e-5)
+    assert scaled.std().item() == pytest.approx(1, abs=1e-5)
+    assert normalized(torch.tensor([[5.0]])).tolist() == [[5.0]]
+
+
+# -- sampling --
+
+
+def test_choices_are_drawn_with_their_probabilities_and_never_masked_ones() -> None:
+    n = 20_000
+    scores = np.tile(np.array([0.0, 1.0, 2.0, 5.0]), (n, 1))
+    mask = np.tile(np.array([True, True, True, False]), (n, 1))
+    keys = np.random.default_rng(0).integers(0, 2**64, n, dtype=np.uint64)
+    choice, log = sample_choice(scores, mask, keys, seed=0, t_us=100_000)
+    probability = np.exp([0.0, 1.0, 2.0]) / np.exp([0.0, 1.0, 2.0]).sum()
+    counts = np.bincount(choice, minlength=4)
+    assert counts[3] == 0
+    chi2 = ((counts[:3] - n * probability) ** 2 / (n * probability)).sum()
+    assert chi2 < 13.8  # 0.1 % point of chi-square with 2 degrees of freedom
+    np.testing.assert_allclose(log, np.log(probability)[choice])
+    few = sample_choice(scores[:5], mask[:5], keys[::4000], 0, 100_000)[0]
+    np.testing.assert_array_equal(few, choice[::4000])  # nobody else matters
+    torch_logs = masked_log_probabilities(torch.from_numpy(scores[:1]), torch.from_numpy(mask[:1]))
+    np.testing.assert_allclose(torch_logs[0, :3].numpy(), log_probabilities(scores[:1], mask[:1])[0, :3])
+
+
+def test_normal_noise_is_normal_and_keyed() -> None:
+    keys = np.random.default_rng(1).integers(0, 2**64, 20_000, dtype=np.uint64)
+    noise = normal(keys, 2, seed=3, t_us=0)
+    assert np.abs(noise.mean(axis=0)).max() < 0.03
+    assert np.abs(np.cov(noise.T) - np.eye(2)).max() < 0.04
+    np.testing.assert_array_equal(normal(keys[5:8], 2, 3, 0), noise[5:8])
+    assert (normal(keys, 2, 4, 0) != noise).all()
+
+
+# -- MAPPO --
+
+B, T, N, WIDTH, STATE = 3, 5, 4, 7, 10
+
+
+def policy_batch(seed: int = 0) -> tuple[PolicyBatch, dict[str, torch.Tensor]]:
+    g = torch.Generator().manual_seed(seed)
+    alive = torch.rand(B, T, N, generator=g) < 0.6
+    alive[1, 2] = False
+    entered = alive.clone()
+    entered[:, 1:] &= ~alive[:, :-1]
+    allowed = torch.rand(B, T, N, 9, generator=g) < 0.7
+    allowed[..., 4] = True
+    grids = {
+        "inputs": torch.randn(B, T, N, WIDTH, generator=g),
+        "allowed": allowed,
+        "action": torch.full((B, T, N), 4),
+        "log_prob": -2 + torch.rand(B, T, N, generator=g),
+    }
+    flat = {name: grid[alive] for name, grid in grids.items()}
+    value, advantage, returns = (torch.randn(B, T, generator=g) for _ in range(3))
+    batch = PolicyBatch(
+        **flat, alive=alive, entered=entered, state=torch.randn(B, T, STATE, generator=g),
+        value=value, advantage=advantage, returns=returns,
+    )  # fmt: skip
+    return batch, grids
+
+
+def test_mappo_grades_each_vehicle_by_the_teams_advantage() -> None:
+    batch, grids = policy_batch()
+    g = torch.Generator().manual_seed(0)
+    actor, critic = RecurrentNet(WIDTH, 9, g), central_value(STATE, g)
+    with torch.no_grad():
+        got = mappo_loss(actor, critic, batch)
+        scores = on_grid(actor(batch.inputs, Stays.of_grid(batch.alive, batch.entered)), batch.alive)
+        gains, spreads, squares = [], [], []
+        for b in range(B):
+            for t in range(T):
+                if not batch.alive[b, t].any():
+                    continue
+                for n in range(N):
+                    if not batch.alive[b, t, n]:
+                        continue
+                    logits = scores[b, t, n].masked_fill(~grids["allowed"][b, t, n], -torch.inf)
+                    choice = torch.distributions.Categorical(logits=logits)
+                    ratio = torch.exp(choice.log_prob(torch.tensor(4)) - grids["log_prob"][b, t, n]).item()
+                    a = batch.advantage[b, t].item()
+                    gains.append(min(ratio * a, min(max(ratio, 0.8), 1.2) * a))
+                    spreads.append(choice.entropy().item())
+                v, old, ret = (
+                    critic(batch.state[b, t]).item(),
+                    batch.value[b, t].item(),
+                    batch.returns[b, t].item(),
+                )
+                moved = old + min(max(v - old, -0.2), 0.2)
+                squares.append(max((v - ret) ** 2, (moved - ret) ** 2))
+    assert got.policy.item() == pytest.approx(-np.mean(gains), rel=1e-4)
+    assert got.entropy.item() == pytest.approx(np.mean(spreads), rel=1e-4)
+    assert got.value.item() == pytest.approx(0.5 * np.mean(squares), rel=1e-4)
+    whole = got.policy - 0.01 * got.entropy + 0.5 * got.value
+    assert got.loss.item() == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_an_instant_without_vehicles_teaches_nothing() -> None:
+    batch, _ = policy_batch()
+    g = torch.Generator().manual_seed(0)
+    actor, critic = RecurrentNet(WIDTH, 9, g), central_value(STATE, g)
+    empty = ~batch.alive.any(dim=-1)
+    assert empty.any()
+    dirty = {
+        name: getattr(batch, name).masked_fill(empty, torch.nan) for name in ("value", "advantage", "returns")
+    }
+    assert torch.equal(
+        mappo_loss(actor, critic, batch).loss, mappo_loss(actor, critic, replace(batch, **dirty)).loss
+    )
+
+
+# -- MADDPG --
+
+
+def joint_batch(seed: int = 0) -> JointBatch:
+    g = torch.Generator().manual_seed(seed)
+    alive, next_alive = (torch.rand(6, N, generator=g) < 0.6 for _ in range(2))
+    alive[0] = False
+    rows, next_rows = int(alive.sum()), int(next_alive.sum())
+    return JointBatch(
+        inputs=torch.randn(rows, WIDTH, generator=g),
+        action=2 * torch.rand(rows, 2, generator=g) - 1,
+        alive=alive,
+        state=torch.randn(6, STATE, generator=g),
+        reward=torch.randn(6, generator=g),
+        next_inputs=torch.randn(next_rows, WIDTH, generator=g),
+        next_alive=next_alive,
+        next_state=torch.randn(6, STATE, generator=g),
+    )
+
+
+def team(seed: int) -> tuple[ContinuousActor, CentralCritic]:
+    g = torch.Generator().manual_seed(seed)
+    return ContinuousActor(WIDTH, g, hidden=16), CentralCritic(STATE, N, g, hidden=16)
+
+
+def test_the_critics_loss_is_its_formula() -> None:
+    (_, critic), (target_actor, target_critic), batch = team(0), team(1), joint_batch()
+    errors, row, next_row = [], 0, 0
+    with torch.no_grad():
+        for b in range(6):
+            actions, following = torch.zeros(N, 2), torch.zeros(N, 2)
+            for n in range(N):
+                if batch.alive[b, n]:
+                    actions[n], row = batch.action[row], row + 1
+                if batch.next_alive[b, n]:
+                    following[n] = torch.tanh(target_actor.layers(batch.next_inputs[next_row]))
+                    next_row += 1
+            later = target_critic.layers(torch.cat([batch.next_state[b], following.flatten()]))
+            now = critic.layers(torch.cat([batch.state[b], actions.flatten()]))
+            if batch.alive[b].any():
+                errors.append((now - batch.reward[b] - 0.99 * later).square().item())
+        got = maddpg_critic_loss(critic, target_critic, target_actor, batch)
+    assert got.item() == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+class LikesSpeed(CentralCritic):
+    """Worth most when everybody accelerates fully and stays in lane."""
+
+    def forward(self, state: torch.Tensor, actions: torch.Tensor, alive: torch.Tensor) -> torch.Tensor:
+        return (actions[..., 0] - actions[..., 1].square()).sum(dim=-1)
+
+
+def test_the_actor_climbs_the_critic() -> None:
+    (actor, _), batch = team(0), joint_batch()
+    critic = LikesSpeed(STATE, N, torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(actor.parameters(), lr=1e-2)
+    for _ in range(100):
+        optimizer.zero_grad()
+        maddpg_actor_loss(actor, critic, batch).backward()
+        optimizer.step()
+    accel, lateral = actor(batch.inputs).detach().T
+    assert accel.min() > 0.9
+    assert lateral.abs().max() < 0.1
+
+
+def test_saturation_is_penalized() -> None:
+    (actor, critic), batch = team(0), joint_batch()
+    plain, penalized = (maddpg_actor_loss(actor, critic, batch, weight).item() for weight in (0.0, 1.0))
+    assert penalized - plain == pytest.approx(actor.layers(batch.inputs).square().mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("garbage", [1e6, torch.nan])
+def test_a_slot_of_nobody_does_not_reach_the_critic(garbage: float) -> None:
+    _, critic = team(0)
+    batch = joint_batch()
+    actions = on_grid(batch.action, batch.alive)
+    dirty = torch.where(batch.alive.unsqueeze(-1), actions, garbage)
+
+    def slopes(a: torch.Tensor) -> list[torch.Tensor]:
+        total = critic(batch.state, a, batch.alive).square().sum()
+        return [total, *torch.autograd.grad(total, list(critic.parameters()))]
+
+    assert all(torch.equal(a, b) for a, b in zip(slopes(actions), slopes(dirty), strict=True))
