@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,6 +204,9 @@ def assemble(
             traffic.close()
             raise
     network = ready.network
+    if window is not None and network is not None:
+        ranges = zip(network.stations.ids, network.stations.range.tolist(), strict=True)
+        window.ranges.update({station: reach for station, reach in ranges if math.isfinite(reach)})
     meter = None
     if network is not None:
         from cosim.network.metrics import NetworkMetrics
