@@ -17,10 +17,9 @@ from typing import Any
 
 from cosim.assembly import Assembly, agents_of, assemble, plan, reseeded
 from cosim.errors import CosimError, Interrupted, RecordingError
-from cosim.lockstep.inline import InlineHost
-from cosim.lockstep.process import ProcessHost
+from cosim.lockstep.hosts import open_host
 from cosim.lockstep.protocol import AgentHost
-from cosim.lockstep.registry import AgentSpec, create_agent, find_weights, parse_agent_option
+from cosim.lockstep.registry import AgentSpec, find_weights, parse_agent_option
 from cosim.recorded import Ended, Recorded, RecordedHost
 from cosim.recorder import RunRecorder
 from cosim.recording import RunWriter, hash_files, load_run
@@ -241,11 +240,13 @@ def _hosts(specs: Mapping[str, AgentSpec], scenario: Scenario, options: RunOptio
     hosts: dict[str, AgentHost] = {}
     try:
         for task, spec in specs.items():
-            if options.inline and spec.name is not None:
-                hosts[task] = InlineHost(create_agent(spec.name, spec.weights), spec.name, task)
-            else:
-                deadline = scenario.tasks[task].deadline
-                hosts[task] = ProcessHost(spec, task, plugins=options.plugins, deadline_s=deadline)
+            hosts[task] = open_host(
+                spec,
+                task,
+                inline=options.inline,
+                plugins=options.plugins,
+                deadline_s=scenario.tasks[task].deadline,
+            )
     except BaseException:
         for host in hosts.values():
             host.close()
