@@ -52,7 +52,7 @@ class UpdateRule:
     clip: float = 10.0
 
 
-PAPER_RULE = UpdateRule()
+DEFAULT_RULE = UpdateRule()
 LITERAL_RULE = UpdateRule(kl_weight=1.0, decay=True)
 
 
@@ -111,7 +111,7 @@ class TopologyNet(nn.Module):
         return past.view(len(z), -1, self.observed)
 
     def losses(
-        self, rows: TopologyRows, generator: torch.Generator, rule: UpdateRule = PAPER_RULE
+        self, rows: TopologyRows, generator: torch.Generator, rule: UpdateRule = DEFAULT_RULE
     ) -> TopologyLosses:
         """Return the losses; ``total.backward()`` gives each part of the net its own gradient, eq (30).
 
@@ -215,7 +215,7 @@ def update(
     optimizer: torch.optim.Optimizer,
     rows: TopologyRows,
     generator: torch.Generator,
-    rule: UpdateRule = PAPER_RULE,
+    rule: UpdateRule = DEFAULT_RULE,
 ) -> TopologyLosses:
     """Make one gradient step, eq (30), and return the losses before it."""
     losses = net.losses(rows, generator, rule)

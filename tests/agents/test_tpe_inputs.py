@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 
 from agents.common.perceptron import Inputs
@@ -92,3 +95,11 @@ def test_the_past_of_a_row_follows_its_vehicle_back_through_the_window() -> None
     assert rows[3].tolist() == [[0, 1], [6, 7], [0, 0]]
     assert rows[4, :, 0].tolist() == [0, 6, 8]
     assert history(following[:0], decided[:0], 3).shape == (0, 3)
+
+
+def test_acting_needs_no_torch() -> None:
+    parts = ["topology", "visits", "heatmap", "inputs", "graph_policy"]
+    names = [f"agents.tpe_marl.{part}" for part in parts]
+    names += [f"agents.common.{part}" for part in ("slots", "recurrent_policy", "sampling")]
+    code = f"import sys, {', '.join(names)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
