@@ -63,15 +63,37 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
     if kind is Kind.metrics:
         from cosim.tasks import tasks
 
-        return [(metric, name) for name in tasks.names() for metric in tasks.get(name).metric_names]
-    if kind is Kind.channels:
-        from cosim.network import list_models
+        from cosim.network.metrics import NetworkMetrics
 
-        return list_models()
+        of_tasks = [(metric, name) for name in tasks.names() for metric in tasks.get(name).metric_names]
+        return of_tasks + [(metric, "network") for metric in NetworkMetrics(1).values()]
+    if kind is Kind.channels:
+        return _channel_models()
     from cosim.registry import Registry
 
     papers: Registry[object] = Registry("cosim.papers", "paper")
     return [(name, papers.origin(name)) for name in papers.names()]
+
+
+def _channel_models() -> list[tuple[str, str]]:
+    from cosim.network import config  # imports every model
+    from cosim.network.allocation import ALLOCATORS
+    from cosim.network.association import POLICIES
+    from cosim.network.fading import FADING
+    from cosim.network.los import LOS_MODELS
+    from cosim.network.models import PATHLOSS
+    from cosim.network.queues import DISCIPLINES
+
+    registries = {
+        "path loss": PATHLOSS.names(),
+        "line of sight": LOS_MODELS.names(),
+        "shadowing": tuple(config.SHADOWING),
+        "fading": FADING.names(),
+        "allocator": ALLOCATORS.names(),
+        "association": POLICIES.names(),
+        "queue discipline": DISCIPLINES.names(),
+    }
+    return [(name, kind) for kind, names in registries.items() for name in names]
 
 
 def _first_line(thing: object) -> str:
