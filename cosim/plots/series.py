@@ -47,7 +47,8 @@ def time_series(
     last = axes[-1, 0]
     last.set_xlabel("time [s]" + (f" (shaded: warm-up of {warmup_s:g} s)" if warmup_s > 0 else ""))
     if len(frames) > 1:
-        axes[0, 0].legend(ncols=min(len(frames), 4))
+        handles = axes[0, 0].get_legend_handles_labels()[0]
+        figure.legend(handles=handles, loc="outside upper right", ncols=min(len(frames), 4))
     return finish(figure, title=title, runs=runs)
 
 

@@ -15,8 +15,12 @@ import polars as pl
 from cosim.errors import CosimError
 from cosim.plots.quantities import quantity
 from cosim.report.album import Drawing
+from cosim.report.network_figures import network_figures, serving_links
+from cosim.report.samples import measured, run_label, thinned, warmup_s
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cosim.plots.coverage import Coverage
     from cosim.recording import Run
     from cosim.traffic.nets import Net
@@ -27,9 +31,6 @@ _WINDOW = 180.0
 """Longest stretch of a space-time diagram, s: in more the lines cannot be told apart."""
 _STRIP = 400.0
 """Longest stretch of road of a bird's-eye strip, m: on more the vehicles cannot be seen."""
-_ENTRIES = 200_000
-"""Samples of a table that are looked at for a distribution; evenly spaced ones of a longer table."""
-_LINK_COLUMNS = ("sinr_db", "snr_db", "rx_dbm", "rate_down", "rate_up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +42,16 @@ class Road:
     lanes: int
 
 
-def run_label(run: Run) -> str:
-    """Return what figures call a run: its name, seed and folder."""
-    return f"{run.manifest.get('name', '?')}, seed {run.manifest.get('seed', '?')} ({run.dir.resolve().name})"
-
-
 def run_figures(run: Run) -> tuple[list[Drawing], list[str]]:
     """Return the figures of *run*, small ones first, and a sentence for each that could not be drawn."""
     net, notes = _net(run)
     drawings = time_figures(run)
-    vehicles, links = run.vehicles, _serving_links(run)
+    vehicles, links = run.vehicles, serving_links(run)
     if len(vehicles):
         drawings += [_speeds(run), *_road_figures(run, _road(vehicles, net))]
     else:
         notes.append("No vehicles were recorded: no figures of the road.")
-    drawings += _link_figures(run, links)
+    drawings += network_figures(run, links)
     if net is not None:
         drawings += _maps(run, net, links)
     return sorted(drawings, key=lambda drawing: drawing.broad), notes
@@ -76,7 +72,7 @@ def time_figures(run: Run) -> list[Drawing]:
     for k in range(figures):
         chosen = columns[k * len(columns) // figures : (k + 1) * len(columns) // figures]
         figure = time_series(
-            {"": steps}, chosen, warmup_s=_warmup(run), title="Over time", runs=[run_label(run)]
+            {"": steps}, chosen, warmup_s=warmup_s(run), title="Over time", runs=[run_label(run)]
         )
         ends = steps["t_us"][0] / 1e6, steps["t_us"][-1] / 1e6
         names = ", ".join(quantity(c).label for c in chosen)
@@ -98,10 +94,6 @@ def _last(steps: pl.DataFrame, column: str) -> str:
     shown = quantity(column)
     value = steps[column].drop_nulls()[-1]
     return f"{float(value) * shown.factor:.4g} {shown.unit}".rstrip()
-
-
-def _warmup(run: Run) -> float:
-    return float(run.scenario.get("warmup") or 0.0)
 
 
 def _net(run: Run) -> tuple[Net | None, list[str]]:
@@ -161,7 +153,7 @@ class _View:
 
 def _road_figures(run: Run, road: Road) -> list[Drawing]:
     on = run.vehicles.filter(pl.col("edge") == road.edge)
-    start, end = window_s = _window(on, _warmup(run))
+    start, end = window_s = _window(on, warmup_s(run))
     part = on.filter(pl.col("t_us").is_between(round(start * 1e6), round(end * 1e6)))
     view = _View(run, road, on, part, window_s)
     return [_space_time(view), _strips(view), _states(view)]
@@ -225,7 +217,7 @@ def _states(view: _View) -> Drawing:
         extent=extent,
         x_label=f"{quantity('s').label} on the edge [m]",
         y_label=quantity("speed").axis,
-        log=int(counts.max()) > 200,
+        log=_uneven(counts),
         title=f"Edge {view.road.edge}: where and how fast",
         runs=[run_label(view.run)],
     )
@@ -237,6 +229,12 @@ def _states(view: _View) -> Drawing:
         f" {speed.mean() if len(speed) else 0.0:.1f} km/h.",
         broad=False,
     )
+
+
+def _uneven(counts: NDArray[np.int64]) -> bool:
+    """Whether a few cells hold so much that on a linear scale the others could not be told apart."""
+    there = counts[counts > 0]
+    return bool(len(there) and there.max() > 10 * np.median(there))
 
 
 def _window(on: pl.DataFrame, warmup: float) -> tuple[float, float]:
@@ -266,7 +264,7 @@ def _speeds(run: Run) -> Drawing:
     from cosim.plots.distributions import cdf
     from cosim.plots.style import type_colours
 
-    vehicles = _thinned(_measured(run, run.vehicles))
+    vehicles = thinned(measured(run, run.vehicles))
     samples = {str(kind): part["speed"].to_numpy() for (kind,), part in sorted(vehicles.group_by("type"))}
     shown = quantity("speed")
     medians = ", ".join(
@@ -286,52 +284,6 @@ def _speeds(run: Run) -> Drawing:
         f"Cumulative distribution of speeds; medians: {medians or 'none'}.",
         broad=False,
     )
-
-
-def _measured(run: Run, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows after the warm-up; all rows of a run that ended within it."""
-    after = frame.filter(pl.col("t_us") > _warmup(run) * 1e6)
-    return after if len(after) else frame
-
-
-def _thinned(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.gather_every(max(1, len(frame) // _ENTRIES))
-
-
-def _serving_links(run: Run) -> pl.DataFrame:
-    links = run.links
-    if "serving" in links.columns and links["serving"].any():
-        links = links.filter(pl.col("serving"))
-    return _measured(run, links)
-
-
-def _link_figures(run: Run, links: pl.DataFrame) -> list[Drawing]:
-    from cosim.plots.distributions import cdf
-
-    found = []
-    thin = _thinned(links)
-    for column in _LINK_COLUMNS:
-        values = thin[column].drop_nulls().to_numpy() if column in thin.columns else np.empty(0)
-        if not len(values):
-            continue
-        shown = quantity(column)
-        median = f"{np.median(values) * shown.factor:.4g} {shown.unit}"
-        found.append(
-            Drawing(
-                f"links_{column}",
-                cdf(
-                    {"serving links": values},
-                    x_label=shown.axis,
-                    factor=shown.factor,
-                    title=shown.label,
-                    runs=[run_label(run)],
-                ),
-                f"Distribution of {shown.label} over the links of vehicles to the stations that serve them.",
-                f"Cumulative distribution of {shown.label} over {len(values)} samples; median {median}.",
-                broad=False,
-            )
-        )
-    return found
 
 
 def _maps(run: Run, net: Net, links: pl.DataFrame) -> list[Drawing]:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 _LOG_LINES = 30
 _LISTED = 50
-"""Rows of a list of single events."""
-_RARE = ("collision", "handover", "migration", "contract", "teleport", "removed")
+"""Rows of the list of single events."""
+_FEW = 30
+"""Events of a kind are listed one by one if there are no more than this; collisions always."""
 _REMARKS = {
     "completed": "the run reached its end",
     "interrupted": "the run was stopped before its end; metrics are those of the time until then",
@@ -103,17 +104,29 @@ def _events(run: Run) -> list[str]:
     ]
     head = ["event", "count", "after warm-up", "first [s]", "last [s]", "mean value (SI)"]
     parts = [table(head, rows, caption="Events by kind.")]
-    rare = events.filter(pl.col("kind").is_in(_RARE)).sort("t_us")
-    if len(rare):
-        columns = [c for c in ("id", "other", "place", "station", "value", "text") if c in rare.columns]
-        shown = rare.head(_LISTED)
-        lines = [
-            (f"{t / 1e6:g}", kind, *values)
-            for t, kind, *values in shown.select("t_us", "kind", *columns).rows()
-        ]
-        more = f"; the first {_LISTED} of {len(rare)}" if len(rare) > _LISTED else ""
-        parts.append(table(["time [s]", "event", *columns], lines, caption=f"Single events{more}."))
-    return parts
+    return [*parts, *_single_events(events)]
+
+
+def _single_events(events: pl.DataFrame) -> list[str]:
+    counts = events.group_by("kind").len()
+    few = counts.filter((pl.col("len") <= _FEW) & ~pl.col("kind").is_in(["departure", "arrival"]))[
+        "kind"
+    ].to_list()
+    rare = events.filter(pl.col("kind").is_in([*few, "collision"])).sort("t_us", maintain_order=True)
+    if rare.is_empty():
+        return []
+    empty = [None, ""]
+    columns = [
+        name
+        for name in ("id", "other", "place", "station", "value", "text")
+        if name in rare.columns and not all(value in empty for value in rare[name].unique())
+    ]
+    shown = rare.head(_LISTED)
+    lines = [
+        (f"{t / 1e6:g}", kind, *values) for t, kind, *values in shown.select("t_us", "kind", *columns).rows()
+    ]
+    more = f"; the first {_LISTED} of {len(rare)}" if len(rare) > _LISTED else ""
+    return [table(["time [s]", "event", *columns], lines, caption=f"Single events of rare kinds{more}.")]
 
 
 def _orders(run: Run) -> list[str]:

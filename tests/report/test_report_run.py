@@ -133,26 +133,24 @@ def test_without_the_net_the_road_is_drawn_from_what_was_recorded(copied, read_p
     assert not (page.path.parent / "figures" / "map_speed.png").exists()
 
 
-def test_links_give_distributions_and_a_map_of_the_radio(copied, read_page):
-    run = cosim.load_run(copied)
-    links = run.vehicles.select("t_us", pl.col("id").alias("vehicle")).with_columns(
-        station=pl.lit("rsu_0"),
-        loss_db=pl.lit(90.0),
-        rx_dbm=pl.lit(-60.0),
-        snr_db=pl.lit(30.0),
-        sinr_db=pl.int_range(pl.len()).cast(pl.Float64) / 100,
-        rate_up=pl.lit(2e7),
-        rate_down=pl.lit(None, dtype=pl.Float64),
-        serving=pl.lit(True),
-        los=pl.lit(True),
-    )
-    (copied / "links").mkdir(exist_ok=True)
-    links.write_parquet(copied / "links" / "part-000000.parquet")
-    page = read_page(write_report(copied))
+def test_a_run_with_a_network_has_distributions_and_maps_of_it(tmp_path, read_page):
+    options = cosim.RunOptions(inline=True, out=tmp_path / "urban")
+    result = cosim.run("urban_rsu", options, overrides=["warmup=10 s", "duration=20 s"])
+    assert result.status == "completed"
+    page = read_page(write_report(result.dir))
     names = {path.stem for path in (page.path.parent / "figures").glob("*.png")}
-    assert {"map_speed", "map_sinr_db", "links_sinr_db", "links_rate_up"} <= names
-    assert "links_rate_down" not in names
-    assert "median 20 Mbit/s" in " ".join(str(image["alt"]) for image in page.all("img"))
+    assert {
+        "map_speed",
+        "map_sinr_db",
+        "links_rate_down_rate_up",
+        "links_rx_dbm",
+        "job_latency",
+        "table_servers",
+    } <= names
+    links = cosim.load_run(result.dir).links.filter(pl.col("serving") & (pl.col("t_us") > 10_000_000))
+    alts = " ".join(str(image["alt"]) for image in page.all("img"))
+    assert f"medians: received power {links['rx_dbm'].median():.4g} dBm." in alts
+    assert f"mean uplink rate {result.metrics['mean_rate_up'] / 1e6:.4g} Mbit/s mean_rate_up" in page.words
 
 
 def test_an_earlier_report_is_replaced_and_nothing_else(bare, tmp_path):
