@@ -221,9 +221,17 @@ def assemble(
         warmup_us=whole.warmup_us,
         duration_us=None if endless else whole.duration_us,
         recorder=window or recorder,
+        samples_us=() if recorder is None else _samples(whole, network=network is not None),
         progress=progress,
     )
     return Assembly(ready, traffic, engine, meter, window)
+
+
+def _samples(scenario: Scenario, *, network: bool) -> list[int]:
+    """Return the periods of the recorded tables (microseconds)."""
+    record = scenario.record
+    periods = (record.steps_us, record.vehicles_us, record.links_us if network else None)
+    return [period for period in periods if period]
 
 
 def reseeded(scenario: Scenario, seed: int) -> Scenario:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim.clock import Rate
 from cosim.lockstep.protocol import Actions, AgentHost, Observations
@@ -67,6 +68,7 @@ class Engine:
 
     ``warmup_us`` is simulated and left out of metrics, ``duration_us`` is the measured time after it (None: without
     end).  ``network`` acts at ``network_rate``; ``meter`` is given its states and events of the measured time.
+    ``samples_us`` are periods at which the recorder wants an instant, also between two traffic steps.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Engine:
         network_rate: Rate | None = None,
         meter: Callable[[Any, Any], None] | None = None,
         recorder: Recorder | None = None,
+        samples_us: Sequence[int] = (),
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.traffic = traffic
@@ -92,8 +95,8 @@ class Engine:
         self._recorder = recorder
         self._progress = progress
         rates = [s.rate for s in self.tasks] + ([network_rate] if network_rate else [])
-        fastest = max((r.per_step for r in rates), default=1)
-        self._divisors = sorted({r.period_us for r in rates if r.per_step > 1}) if fastest > 1 else []
+        rates += [Rate(traffic.step_us, period) for period in samples_us]
+        self._divisors = sorted({r.period_us for r in rates if r.per_step > 1})
 
     @property
     def t_us(self) -> int:
@@ -182,25 +185,23 @@ def interpolate(before: TrafficState, after: TrafficState, t_us: int) -> Traffic
     """
     share = (t_us - before.t_us) / (after.t_us - before.t_us)
     if after.ids is before.ids:
-        xy, z, s = before.xy, before.z, before.s
+        xy, z, s, edge, lane = before.xy, before.z, before.s, before.edge, before.lane
     else:
-        at = np.searchsorted(before.key, after.key)
-        at_safe = np.minimum(at, max(len(before) - 1, 0))
-        there = before.key[at_safe] == after.key if len(before) else np.zeros(len(after), dtype=bool)
-        xy, z, s = after.xy.copy(), after.z.copy(), after.s.copy()
-        xy[there], z[there], s[there] = (
-            before.xy[at_safe[there]],
-            before.z[at_safe[there]],
-            before.s[at_safe[there]],
-        )
-    same_lane = np.ones(len(after), dtype=bool)
-    if after.ids is before.ids:
-        same_lane = (before.edge == after.edge) & (before.lane == after.lane)
-    return replace(
-        after,
-        t_us=t_us,
-        xy=xy + share * (after.xy - xy),
-        z=z + share * (after.z - z),
-        # Along-lane positions of two different lanes do not mix: those vehicles keep the newer one.
-        s=np.where(same_lane & (s <= after.s), s + share * (after.s - s), after.s),
-    )
+        xy, z, s, edge, lane = _at_their_rows(before, after)
+    xy, z = xy + share * (after.xy - xy), z + share * (after.z - z)
+    # Along-lane positions of two different lanes do not mix: those vehicles keep the newer one.
+    same_lane = (edge == after.edge) & (lane == after.lane) & (s <= after.s)
+    s = np.where(same_lane, s + share * (after.s - s), after.s)
+    for array in (xy, z, s):
+        array.flags.writeable = False
+    return replace(after, t_us=t_us, xy=xy, z=z, s=s)
+
+
+def _at_their_rows(before: TrafficState, after: TrafficState) -> tuple[NDArray[Any], ...]:
+    """Return xy, z, s, edge and lane of *before* in the rows of *after*; newcomers have those of *after*."""
+    found = tuple(getattr(after, name).copy() for name in ("xy", "z", "s", "edge", "lane"))
+    rows = np.flatnonzero(np.isin(after.key, before.key, assume_unique=True))
+    at = np.searchsorted(before.key, after.key[rows])
+    for array, name in zip(found, ("xy", "z", "s", "edge", "lane"), strict=True):
+        array[rows] = getattr(before, name)[at]
+    return found
