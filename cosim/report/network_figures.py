@@ -66,12 +66,17 @@ def _distributions(run: Run, links: pl.DataFrame, table: str, words: str) -> lis
         }
         if samples:
             name = f"{table}_{'_'.join(samples)}"
-            found.append(_cdf(run, name, {quantity(c): values for c, values in samples.items()}, words))
+            found.append(_cdf(run, name, {_shown(c): values for c, values in samples.items()}, words))
     return found
 
 
 def _equal(values: NDArray[np.float64], others: NDArray[np.float64] | None) -> bool:
     return others is not None and np.array_equal(values, others)
+
+
+def _shown(column: str) -> Quantity:
+    # Elsewhere a rate may be one of vehicles.
+    return Quantity("rate", "Mbit/s", 1e-6) if column == "rate" else quantity(column)
 
 
 def _cdf(run: Run, name: str, samples: dict[Quantity, NDArray[np.float64]], words: str) -> Drawing:
@@ -81,7 +86,7 @@ def _cdf(run: Run, name: str, samples: dict[Quantity, NDArray[np.float64]], word
     labels = " and ".join(shown.label for shown in samples)
     figure = cdf(
         {shown.label: values for shown, values in samples.items()},
-        x_label=f"{', '.join(shown.label for shown in samples)} [{first.unit}]",
+        x_label=Quantity(", ".join(shown.label for shown in samples), first.unit).axis,
         factor=first.factor,
         title=f"{labels[:1].upper()}{labels[1:]}, {words}",
         runs=[run_label(run)],
