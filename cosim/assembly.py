@@ -235,5 +235,7 @@ def _samples(scenario: Scenario, *, network: bool) -> list[int]:
 
 
 def reseeded(scenario: Scenario, seed: int) -> Scenario:
-    """Return *scenario* with another seed."""
+    """Return *scenario* with another seed; ScenarioError if it is none."""
+    if not 0 <= seed < 2**63:
+        raise ScenarioError(f"seed {seed}: must be a whole number from 0 to 2^63 - 1")
     return copy.copy(scenario).model_copy(update={"seed": seed})

@@ -9,6 +9,7 @@ import numpy as np
 from cosim.errors import RecordingError
 from cosim.lockstep.protocol import Actions, ActionSpec, AgentHost, EpisodeInfo, Observations
 from cosim.recording import RecordedActions, load_run, read_actions
+from cosim.recording.reader import parts_of
 
 
 class Ended(Exception):
@@ -20,8 +21,12 @@ class Recorded:
 
     def __init__(self, folder: str | Path, until_us: int | None = None) -> None:
         self.folder = Path(folder)
-        self.complete = load_run(folder).status == "completed"
-        self._answers = iter(read_actions(folder, until_us))
+        run = load_run(folder)
+        self.complete = run.status == "completed"
+        if not run.scenario.get("record", {}).get("commands", True):
+            raise RecordingError(f"{folder}: its actions were not recorded (record.commands: false)")
+        # Where nobody was ever asked, there is no table of actions either.
+        self._answers = read_actions(folder, until_us) if parts_of(run.dir / "actions") else iter(())
         self._next: RecordedActions | None = next(self._answers, None)
 
     def take(self, task: str, asked: Observations) -> RecordedActions:

@@ -92,6 +92,7 @@ def run(
                 "command": list(options.command),
                 "scenario": whole.resolved(),
                 "agents": {t: s.label for t, s in specs.items()},
+                "agent_options": {t: s.option for t, s in specs.items()},
                 "hashes": _hashes(specs, ready.net.net_file),
             },
         )
@@ -132,23 +133,20 @@ def resume(folder: str | Path, options: RunOptions | None = None) -> RunResult:
     """Go on with a run that was killed, interrupted or failed, in its own directory.
 
     The simulation is run again up to the last complete part with the recorded actions (agents are asked too, so
-    that their memory is what it was, but their answers are not used), and from there as usual.
+    that their memory is what it was, but their answers are not used), and from there as usual.  Without recorded
+    actions (``record.commands: false``) the agents answer all along.
     """
     options = options or RunOptions()
     _prepare(options)
     old = load_run(folder)
     scenario = scenario_from_resolved(old.scenario, f"{folder}/manifest.json")
-    given = options.agents or [
-        f"{task}={name}"
-        for task, name in old.manifest.get("agents", {}).items()
-        if str(name).startswith("cmd:")
-    ]
+    given = options.agents or [f"{t}={text}" for t, text in old.manifest.get("agent_options", {}).items()]
     specs = agents_of(scenario, [parse_agent_option(a) if isinstance(a, str) else a for a in given])
     live = _hosts(specs, scenario, options)
     with _closing(live):
         writer = RunWriter.resume(folder)
         hosts: dict[str, AgentHost] = dict(live)
-        if writer.resumed_us:
+        if writer.resumed_us and scenario.record.commands:
             recorded = Recorded(folder, writer.resumed_us)
             hosts = {name: RecordedHost(name, recorded, live[name], writer.resumed_us) for name in live}
         return _drive(scenario, writer, hosts, options, agents={t: s.label for t, s in specs.items()})
@@ -164,7 +162,7 @@ def _drive(
     ready: Any = None,
 ) -> RunResult:
     assembly: Assembly | None = None
-    status, error = "failed", None
+    status, error, defect = "failed", None, ""
     recorder = None
     window: LeftWindow | None = None
     quits = options.gui is None or options.gui.quit_at_end
@@ -198,6 +196,9 @@ def _drive(
     except CosimError as why:
         error = why
         _log.error("%s", why)
+    except Exception as why:
+        defect = f"{type(why).__name__}: {why}"
+        raise
     finally:
         with _uninterrupted():
             for host in hosts.values():
@@ -209,7 +210,7 @@ def _drive(
             elif assembly:
                 assembly.close()
             try:
-                writer.finish(status, metrics, tasks, None if error is None else str(error))  # type: ignore[arg-type]
+                writer.finish(status, metrics, tasks, str(error or defect) or None)  # type: ignore[arg-type]
             except RecordingError as why:
                 error = error or why
                 status = "failed"
@@ -287,12 +288,13 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back while a run's last rows are written; it takes well under a second."""
+    """Hold Ctrl-C and SIGTERM back while a run's last rows are written; it takes well under a second."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -77,7 +77,7 @@ def run_command(
     if (gui or screenshot) and backend == "libsumo":
         raise ScenarioError("--backend libsumo has no window: leave it out with --gui")
     window = _gui_options(gui or screenshot is not None, gui_delay, gui_quit, screenshot)
-    with _progress(quiet=as_json) as progress:
+    with runner.terminable(), _progress(quiet=as_json) as progress:
         options = runner.RunOptions(
             agents=tuple(agent or ()),
             inline=inline,
@@ -130,6 +130,8 @@ def _gui_options(wanted: bool, delay: str, quit_at_end: bool, screenshot: Path |
 def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar on a terminal, nothing in a pipe; what agents and the run log goes to standard error."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:  # how a run failed is said once, by main()
+        handler.addFilter(lambda record: record.name != "cosim.run" or record.levelno < logging.ERROR)
     logging.getLogger("cosim").setLevel(logging.INFO)
     if quiet or not sys.stderr.isatty():
         yield None

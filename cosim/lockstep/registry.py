@@ -48,6 +48,11 @@ class AgentSpec:
         """What the agent is called in messages and manifests: its name, or its command."""
         return self.name or f"cmd:{self.command}"
 
+    @property
+    def option(self) -> str:
+        """``NAME[:WEIGHTS]`` or ``cmd:COMMAND``, as ``--agent TASK=…`` takes it."""
+        return self.label if self.weights is None else f"{self.label}:{self.weights}"
+
 
 def parse_agent_option(text: str) -> AgentSpec:
     """Read ``[TASK=]NAME[:WEIGHTS]`` or ``[TASK=]cmd:COMMAND``; ScenarioError if it is neither.
