@@ -28,6 +28,7 @@ from agents.common.networks import (
 from agents.common.perceptron import Inputs
 from agents.common.replay import Batch, Replay
 from agents.common.schedules import linear
+from agents.common.td import chosen, double_q_value, td_loss
 from cosim.errors import ScenarioError
 from cosim.lockstep.learner import LearnerState, Setup, Window
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
@@ -42,7 +43,9 @@ class DQNLearner:
         self._config, self._horizon = config, setup.steps
         self._costs = np.array(config.choice_cost)
         if self._costs.size not in (0, role.action.n):
-            raise ScenarioError(f"{NAME}: choice_cost has {self._costs.size} values for {role.action.n} choices")
+            raise ScenarioError(
+                f"{NAME}: choice_cost has {self._costs.size} values for {role.action.n} choices"
+            )
         self._actor = DQNActor(setup.info, config)
         self._inputs = Inputs(role.obs_dim, config.divide, config.one_hot)
         self._device = pick_device(setup.device)
@@ -132,24 +135,22 @@ class DQNLearner:
     def _step(self, batch: Batch) -> torch.Tensor:
         """One gradient step; returns (3,) loss, mean Q of what was done, and the gradient's norm."""
         obs, next_obs = self._tensor(self._inputs(batch.obs)), self._tensor(self._inputs(batch.next_obs))
-        usable = self._tensor(batch.usable.astype(np.float32))
-        count = usable.sum().clamp(min=1.0)
+        usable = self._tensor(batch.usable)
         with torch.no_grad():
-            scores = self._net(next_obs).masked_fill(~self._tensor(batch.next_mask), -torch.inf)
-            best = scores.argmax(dim=1, keepdim=True)
-            following = self._target(next_obs).gather(1, best).squeeze(1)
+            following = double_q_value(
+                self._net(next_obs), self._target(next_obs), self._tensor(batch.next_mask)
+            )
+            # y = r + gamma Q^-(s', argmax_a Q(s', a)); nothing follows for who left.
             following = following.masked_fill(self._tensor(batch.done), 0.0)
-            # y = r + gamma Q^-(s', argmax_a Q(s', a)): the online network chooses, the target network judges.
             goal = self._tensor(batch.reward) + self._config.gamma * following
-        q = self._net(obs).gather(1, self._tensor(batch.action)[:, None]).squeeze(1)
-        errors = nn.functional.huber_loss(q, goal, reduction="none", delta=self._config.huber)
-        loss = (errors * usable).sum() / count
+        q = chosen(self._net(obs), self._tensor(batch.action))
+        loss = td_loss(q, goal, usable, self._config.huber)
         self._optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._net.parameters(), self._config.clip)
         self._optimizer.step()
         soft_copy(self._average, self._net, self._config.average)
-        mean_q = (q.detach() * usable).sum() / count
+        mean_q = (q.detach() * usable).sum() / usable.sum().clamp(min=1)
         return torch.stack([loss.detach(), mean_q, norm])
 
     def _tensor(self, array: NDArray[Any]) -> torch.Tensor:

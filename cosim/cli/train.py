@@ -236,11 +236,15 @@ def _report(result: TrainResult, as_json: bool, install: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{result.status} after {result.steps} steps; greedy evaluation of the best policy")
-    table.add_column("result")
+    from cosim.plots.quantities import quantity
+
+    table = Table(title=f"{result.status} after {result.steps} steps")
+    table.add_column("greedy evaluation")
     table.add_column("value", justify="right")
+    table.add_column("unit")
     for name, value in result.evaluation.items():
-        table.add_row(name, "-" if value is None else f"{value:.4g}")
+        shown = quantity(name)
+        table.add_row(name, "-" if value is None else f"{value * shown.factor:.4g}", shown.unit)
     console = Console()
     if result.evaluation:
         console.print(table)

@@ -48,7 +48,7 @@ class TrainingConfig(Section):
     keep: Count = Field(2, description="checkpoints kept")
     best_by: str = Field(
         "return_per_episode",
-        description="evaluation result by which the best policy is chosen; -NAME: the smallest",
+        description="evaluation result by which the best policy is chosen; -NAME: the smallest; A,B: B where A is equal",
     )
 
 
@@ -130,11 +130,21 @@ def resolve(
     """Check both scenarios and the method's configuration, and return the plan."""
     kind = trainable(agent)
     info = plan(collect).infos[task]
-    plan(evaluate)
+    evaluated = next(s.task for s in plan(evaluate).tasks if s.name == task)
+    results = {*evaluated.totals(), *evaluated.metrics(), "reward"}
+    for name in ranked_by(training.best_by):
+        if name not in results:
+            raise ScenarioError(f"best_by: an evaluation gives no '{name}'{nearest(name, results)}")
     episode = info.options.get("episode")
     window = training.window or (episode if isinstance(episode, int) else _WINDOW)
     checked = validate(kind.Config, dict(config), Source(f"agent '{agent}'"))
     return TrainPlan(collect, evaluate, task, agent, seed, training, checked, info, kind, window)
+
+
+def ranked_by(best_by: str) -> dict[str, int]:
+    """Read ``best_by``: result names in order of weight, with 1 where more is better and -1 where less is."""
+    names = [name.strip() for name in best_by.split(",")]
+    return {name.lstrip("-"): -1 if name.startswith("-") else 1 for name in names}
 
 
 def read_recipe(recipe: str | Path | Recipe, kind: Trainable, agent: str) -> Recipe:

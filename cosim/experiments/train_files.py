@@ -158,6 +158,12 @@ class TrainFolder:
         write_atomically(path, to_bytes(weights, about), sync=True)
         write_atomically(path.with_suffix(".json"), to_json(about, sort=True), sync=True)
 
+    def discard(self) -> None:
+        """Remove everything that was written: nothing came of it."""
+        for path in self.dir.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.dir.rmdir()
+
     def summarize(
         self,
         status: str,

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from cosim.assembly import reseeded
-from cosim.errors import AgentError, CosimError, ScenarioError, nearest
+from cosim.errors import AgentError, CosimError, ScenarioError
 from cosim.experiments import checkpoint as checkpoints
 from cosim.experiments.checkpoint import Checkpoint
 from cosim.experiments.crew import Crew, Engine
 from cosim.experiments.curve import CSV, Curve, tensorboard_writer
 from cosim.experiments.rollout import EVALUATION_SEED, Haul, Job, Numbers
-from cosim.experiments.train_config import DEFAULT, TrainingConfig, TrainPlan, make_plan, resolve
+from cosim.experiments.train_config import DEFAULT, TrainingConfig, TrainPlan, make_plan, ranked_by, resolve
 from cosim.experiments.train_files import TrainFolder
 from cosim.lockstep.inline import one_torch_thread
 from cosim.lockstep.learner import Learner, Recipe, Setup
@@ -112,7 +112,11 @@ def train(
         evaluate_settings=evaluate_settings,
     )
     folder = TrainFolder.create(options.out, plan, recipe=str(recipe), command=options.command)
-    return _run(plan, folder, options, horizon=plan.training.steps, last=None)
+    result = _run(plan, folder, options, horizon=plan.training.steps, last=None)
+    if isinstance(result.error, ScenarioError) and not result.steps:
+        folder.discard()
+        raise result.error
+    return result
 
 
 def resume_training(
@@ -161,7 +165,6 @@ def _run(
         _log.warning("interrupted; go on with --resume %s", folder.dir)
     except CosimError as why:
         error = why
-        _log.error("%s", why)
     best = training.best if training else {}
     steps = training.steps if training else 0
     policy = folder.policy_file(plan) if status == "completed" else None
@@ -267,7 +270,7 @@ class _Training:
             }
 
     def _words(self) -> str:
-        key = self.plan.training.best_by.split(",")[0].strip().lstrip("-")
+        key = next(iter(ranked_by(self.plan.training.best_by)))
         value = self.best.get("evaluation", {}).get(key)
         return "" if value is None else f"best {key} {value:.4g}"
 
@@ -334,16 +337,9 @@ def _means(results: Sequence[Numbers]) -> dict[str, float | None]:
 
 
 def _rank(evaluation: Mapping[str, float | None], best_by: str) -> list[float]:
-    """Return what evaluations are compared by, larger is better; ScenarioError for a name that none has."""
-    rank = []
-    for part in best_by.split(","):
-        name = part.strip()
-        key = name.lstrip("-")
-        if key not in evaluation:
-            raise ScenarioError(f"best_by: an evaluation gives no '{key}'{nearest(key, evaluation)}")
-        value = evaluation[key]
-        rank.append(-math.inf if value is None else -value if name.startswith("-") else value)
-    return rank
+    """Return what evaluations are compared by, larger is better."""
+    values = [(evaluation.get(name), sign) for name, sign in ranked_by(best_by).items()]
+    return [-math.inf if value is None else sign * value for value, sign in values]
 
 
 @contextmanager

@@ -317,6 +317,10 @@ def test_a_learner_that_diverges_ends_the_training(tmp_path: Path) -> None:
         ({"agent_settings": ["gama=1"]}, "gama: unknown key (did you mean 'gamma'?)"),
         ({"agent_settings": ["gamma=1.5"]}, "gamma: must be less than 1, not 1.5"),
         ({"windw": 3}, "windw: unknown key (did you mean 'window'?)"),
+        (
+            {"best_by": "succes_rate"},
+            "best_by: an evaluation gives no 'succes_rate' (did you mean 'success_rate'?)",
+        ),
         ({"workers": 0}, "workers: must be at least 1, not 0"),
         ({"overrides": ["tasks.driving.actions=continuous"]}, "discrete"),
     ],
@@ -326,14 +330,11 @@ def test_a_mistake_is_one_line_that_says_what_would_be_right(
 ) -> None:
     agent = arguments.pop("agent", "common.dqn")
     out = tmp_path / "none"
-    try:
-        result = train("highway_350vph", agent, options(out), **({"steps": 100, "workers": 1} | arguments))
-        error: Exception | None = result.error
-    except ScenarioError as raised:
-        error = raised
-        assert not out.exists()
-    assert words in str(error)
-    assert "\n" not in str(error)
+    with pytest.raises(ScenarioError) as raised:
+        train("highway_350vph", agent, options(out), **({"steps": 100, "workers": 1} | arguments))
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not out.exists()
 
 
 def test_a_folder_that_holds_anything_is_refused(tmp_path: Path) -> None:
@@ -342,11 +343,6 @@ def test_a_folder_that_holds_anything_is_refused(tmp_path: Path) -> None:
         train_duet(tmp_path)
     with pytest.raises(ScenarioError, match="holds no training"):
         resume_training(tmp_path)
-
-
-def test_an_unknown_result_to_choose_by_is_named(tmp_path: Path) -> None:
-    result = train_duet(tmp_path / "a", best_by="rewrd")
-    assert "an evaluation gives no 'rewrd' (did you mean 'reward'?)" in str(result.error)
 
 
 def test_a_recipe_file_extends_a_shipped_recipe(tmp_path: Path) -> None:
