@@ -11,6 +11,29 @@ The rooms: geometry and models (``geo``, ``models``, ``pathloss``, ``pathloss_3g
 comes out (``network``, ``state``, ``metrics``, ``coverage``).
 """
 
+from cosim.network.allocation import ALLOCATORS
+from cosim.network.association import POLICIES
+from cosim.network.config import NetworkConfig
+from cosim.network.coverage import CoverageMap, coverage_map
+from cosim.network.fading import FADING
+from cosim.network.geo import LOS, NLOS, NLOSV, Geo
+from cosim.network.jobs import (
+    SERVING,
+    Handover,
+    Job,
+    JobDone,
+    JobDropped,
+    JobMoved,
+    NetworkEvents,
+    Submission,
+)
+from cosim.network.los import LOS_MODELS
+from cosim.network.metrics import NetworkMetrics
+from cosim.network.models import PATHLOSS
+from cosim.network.network import Network
+from cosim.network.queues import DISCIPLINES, Work, WorkQueue
+from cosim.network.state import D2dState, NetworkState, ServerState, link_columns
+
 __all__ = [
     "ALLOCATORS",
     "DISCIPLINES",

@@ -37,19 +37,34 @@ class Buildings:
         self.shapes: NDArray[np.object_] = np.array(shapes, dtype=object)
         shapely.prepare(self.shapes)
         self._tree = shapely.STRtree(shapes)
+        low, high = shapely.bounds(self.shapes).reshape(-1, 2, 2).swapaxes(0, 1)
+        self._centre = 0.5 * (low + high)
+        # A hair more than half the box, so that rounding never drops a building that is touched.
+        self._half = 0.5 * (high - low) + 1e-6
 
     def __len__(self) -> int:
         return len(self.shapes)
+
+    def _near(self, a: Floats, b: Floats, segments: NDArray[np.object_]) -> tuple[Index, Index]:
+        """Return pairs (segment, building) where the segment's line meets the building's bounding box.
+
+        The tree compares boxes with boxes; most boxes that a long oblique segment spans are not on its way.
+        """
+        row, shape = self._tree.query(segments)
+        along, offset, half = (b - a)[row], self._centre[shape] - a[row], self._half[shape]
+        off_line = np.abs(along[:, 0] * offset[:, 1] - along[:, 1] * offset[:, 0])
+        reach = np.abs(along[:, 1]) * half[:, 0] + np.abs(along[:, 0]) * half[:, 1]
+        on_way = off_line <= reach
+        return row[on_way], shape[on_way]
 
     def cut(self, a: Floats, b: Floats) -> NDArray[np.bool_]:
         """Return whether each segment from ``a`` to ``b``, (n, 2) m, meets a building."""
         blocked = np.zeros(len(a), np.bool_)
         if len(self.shapes) and len(a):
             segments = shapely.linestrings(np.stack([a, b], axis=1))
-            hits = self._tree.query(segments)
+            row, shape = self._near(a, b, segments)
             # Prepared polygons go first: shapely uses the first argument's index.
-            meets = shapely.intersects(self.shapes[hits[1]], segments[hits[0]])
-            blocked[hits[0][meets]] = True
+            blocked[row[shapely.intersects(self.shapes[shape], segments[row])]] = True
         return blocked
 
     def thickness(self, a: Floats, b: Floats) -> tuple[NDArray[np.int64], Floats]:
@@ -57,7 +72,9 @@ class Buildings:
         walls, inside = np.zeros(len(a), np.int64), np.zeros(len(a))
         if len(self.shapes) and len(a):
             segments = shapely.linestrings(np.stack([a, b], axis=1))
-            row, shape = self._tree.query(segments, predicate="intersects")
+            row, shape = self._near(a, b, segments)
+            meets = shapely.intersects(self.shapes[shape], segments[row])
+            row, shape = row[meets], shape[meets]
             part = shapely.intersection(segments[row], self.shapes[shape])
             np.add.at(inside, row, shapely.length(part))
             cuts = shapely.intersection(segments[row], shapely.boundary(self.shapes[shape]))

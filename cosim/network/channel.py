@@ -19,7 +19,7 @@ from cosim.network.blockage import Bodies, Buildings, WallMemory, obstacle_loss
 from cosim.network.config import ChannelConfig
 from cosim.network.correlated import BLOCK, Correlated, Ends, Floats, Index
 from cosim.network.fading import FADING
-from cosim.network.geo import NLOSV, Geo
+from cosim.network.geo import NLOS, NLOSV, Geo
 from cosim.network.los import LOS_LAWS, LOS_MODELS, LosInput, model_state
 from cosim.network.models import PATHLOSS
 from cosim.network.pathloss_3gpp import antennas_below, blocker_loss
@@ -211,8 +211,7 @@ class Channel:
         loss = self._large_scale(geo, given, walls, roofs, lambda at: (a.key[rows][at[0]], b.key[at[1]]))
         if self._shadow is not None:
             walk = self._shadow.law == "walk"
-            d_corr = self._by_state(geo, self._d_corr) if walk else None
-            unit = self._shadow.block(rows, draws.z0 if walk else None, d_corr)
+            unit = self._shadow.block(rows, draws.z0 if walk else None, self._other_distance(geo))
             unit *= self._spread(geo)
             loss += unit
         fade = self._fading(draws, self._fading_params) if "draws" in self._fading.needs else None
@@ -281,6 +280,11 @@ class Channel:
         if geo.los is None or values[0] == values[1] == values[2]:
             return values[0]
         return np.take(np.array(values), geo.los)
+
+    def _other_distance(self, geo: Geo) -> tuple[NDArray[np.bool_], float] | None:
+        """Return the pairs whose shadowing correlates over another distance, because buildings block them."""
+        clear, _, blocked = self._d_corr
+        return None if geo.los is None or clear == blocked else (geo.los == NLOS, blocked)
 
     def _spread(self, geo: Geo) -> Floats | float:
         """Return the shadowing spread of every pair, dB."""

@@ -121,20 +121,20 @@ class Correlated:
             self._keys = b.key.copy()
             self._field = Field(self._seed, f"{self._domain}/field", b.key, self._d_corr, mobile, self._waves)
 
-    def block(self, rows: slice, draws: Floats | None, d_corr: Floats | float | None = None) -> Floats:
+    def block(
+        self, rows: slice, draws: Floats | None, other: tuple[NDArray[np.bool_], float] | None = None
+    ) -> Floats:
         """Return the values of some vehicles (``rows``) with all of the other side, (n, m); a walk advances.
 
-        Walks are advanced once a tick, row by row.  ``draws`` are their innovations; ``d_corr`` overrides the
-        distance, pair by pair.
+        Walks are advanced once a tick, row by row.  ``draws`` are their innovations; ``other`` names pairs
+        with another correlation distance.
         """
         if self._field is not None:
             value = self._field_block(rows)
         else:
             assert draws is not None
             moved = self._distance(rows)
-            value = self._walk.advance(
-                self._a.slot[rows], self._b.slot, moved, self._d_corr if d_corr is None else d_corr, draws
-            )
+            value = self._walk.advance(self._a.slot[rows], self._b.slot, moved, self._d_corr, draws, other)
         if self._site is not None:
             value *= self._own
             value += (self._common * self._site[rows])[:, None]

@@ -51,8 +51,12 @@ def tr37885_urban(d: Floats) -> Floats:
 
 
 def _street(d: Floats, scale: float) -> Floats:
-    near = 18.0 / np.maximum(d, 18.0)
-    return np.where(d <= 18.0, 1.0, near + np.exp(-d / scale) * (1.0 - near))
+    near = np.maximum(d, 18.0)  # up to 18 m this makes the probability 1
+    np.divide(18.0, near, out=near)
+    p = np.exp(d * (-1.0 / scale))
+    p *= 1.0 - near
+    p += near
+    return p
 
 
 @los_law("tr38901_umi")
@@ -74,20 +78,20 @@ def tr38901_rma(d: Floats) -> Floats:
 
 
 def normal_cdf(x: Floats) -> Floats:
-    """Return Phi(x) within 1e-7 (Abramowitz and Stegun 26.2.17), several times faster than the exact function."""
+    """Return Phi(x) within 2e-7, several times faster than the exact function.
+
+    erfc(|x| / sqrt 2) = (1 + a1 t + ... + a6 t^6)^-16 with t = |x| / sqrt 2 (Abramowitz and Stegun 7.1.28).
+    """
     t = np.abs(x)
-    t *= 0.2316419
-    t += 1.0
-    np.divide(1.0, t, out=t)
-    tail = t * 1.330274429
-    for b in (-1.821255978, 1.781477937, -0.356563782, 0.319381530):
-        tail += b
+    t *= 0.7071067811865476
+    tail = t * 0.0000430638
+    for a in (0.0002765672, 0.0001520143, 0.0092705272, 0.0422820123, 0.0705230784):
+        tail += a
         tail *= t
-    np.multiply(x, x, out=t)
-    t *= -0.5
-    np.exp(t, out=t)
-    tail *= t
-    tail *= 0.3989422804014327
+    tail += 1.0
+    for _ in range(4):
+        tail *= tail
+    np.divide(0.5, tail, out=tail)
     return np.where(x > 0.0, 1.0 - tail, tail)
 
 

@@ -281,10 +281,15 @@ class Network:
         )
 
     def _report_handovers(self, state: NetworkState) -> None:
-        for v in np.flatnonzero(state.handover):
-            source, target = state.stations[state.former[v]], state.stations[state.serving[v]]
-            event = Handover(state.t_us, state.ids[v], source, target, bool(state.ping_pong[v]))
-            self.edge.events.handovers.append(event)
+        rows = np.flatnonzero(state.handover)
+        if len(rows):
+            source, target = state.former[rows].tolist(), state.serving[rows].tolist()
+            self.edge.events.handovers += [
+                Handover(state.t_us, state.ids[v], state.stations[a], state.stations[b], ping_pong)
+                for v, a, b, ping_pong in zip(
+                    rows.tolist(), source, target, state.ping_pong[rows].tolist(), strict=True
+                )
+            ]
 
     def _set_bearers(self, decision: Decision, rates: tuple[Floats, Floats] | None) -> None:
         """Give every bearer in use the rates of this tick, whole bit/s; drop those whose vehicle left."""

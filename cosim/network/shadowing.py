@@ -57,21 +57,31 @@ class Walk:
             self.state[:, columns] = np.nan
 
     def advance(
-        self, rows: Index, columns: Index, moved: Floats, d_corr: Floats | float, z: Floats
+        self,
+        rows: Index,
+        columns: Index,
+        moved: Floats,
+        d_corr: float,
+        z: Floats,
+        other: tuple[NDArray[np.bool_], float] | None = None,
     ) -> Floats:
         """Step the pairs ``rows`` x ``columns`` (n and m slots) and return their values, (n, m).
 
-        u <- rho u + sqrt(1 - rho^2) z with rho = exp(-moved / d_corr); ``moved`` (m) and ``d_corr`` broadcast to
-        (n, m), so that pairs with fixed stations pay for the exponential once a row.
+        u <- rho u + sqrt(1 - rho^2) z with rho = exp(-moved / d_corr); ``moved`` (m) broadcasts to (n, m), so
+        that pairs with fixed stations pay for the exponential once a row.  ``other`` names pairs with another
+        correlation distance.
         """
         whole = len(columns) == self.state.shape[1] and bool((columns == np.arange(len(columns))).all())
         at = rows if whole else np.ix_(rows, columns)
         new = self.state[at]
         # Only whole rows and columns ever begin anew, so a look at one of each finds them.
         begins = bool(new.size) and bool(np.isnan(new[:, 0]).any() or np.isnan(new[0]).any())
-        exponent = moved / d_corr
-        new *= np.exp(-exponent)
-        new += np.sqrt(-np.expm1(-2.0 * exponent)) * z
+        keep, fresh = _weights(moved, d_corr)
+        if other is not None:
+            keep_too, fresh_too = _weights(moved, other[1])
+            keep, fresh = np.where(other[0], keep_too, keep), np.where(other[0], fresh_too, fresh)
+        new *= keep
+        new += fresh * z
         if begins:
             np.copyto(new, z, where=np.isnan(new))
         self.state[at] = new
@@ -80,6 +90,12 @@ class Walk:
     def read(self, rows: Index, columns: Index) -> Floats:
         """Return the values of single pairs; ``rows`` and ``columns`` broadcast."""
         return np.asarray(self.state[rows, columns])
+
+
+def _weights(moved: Floats, d_corr: float) -> tuple[Floats, Floats]:
+    """Return rho and sqrt(1 - rho^2)."""
+    exponent = moved / -d_corr
+    return np.exp(exponent), np.sqrt(-np.expm1(2.0 * exponent))
 
 
 def grown(array: Floats, shape: tuple[int, ...], fill: float) -> Floats:
