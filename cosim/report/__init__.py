@@ -5,7 +5,7 @@
 figures in, `write` puts it all into a folder.
 
 The folder has the name of the command, so ``cosim.report`` is this package and not a function as ``cosim.batch`` is;
-it can be called all the same: ``cosim.report(dir)`` is ``write_report(dir)``.
+it can be called all the same: after ``from cosim import report``, ``report(dir)`` is ``write_report(dir)``.
 """
 
 from __future__ import annotations
