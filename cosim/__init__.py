@@ -20,11 +20,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cosim.envs import gym_env as gym_env
     from cosim.envs import parallel_env as parallel_env
+    from cosim.experiments.batches import BatchOptions as BatchOptions
+    from cosim.experiments.batches import BatchResult as BatchResult
+    from cosim.experiments.batches import batch as batch
+    from cosim.experiments.reproduction import reproduce as reproduce
     from cosim.experiments.training import TrainOptions as TrainOptions
     from cosim.experiments.training import TrainResult as TrainResult
     from cosim.experiments.training import resume_training as resume_training
     from cosim.experiments.training import train as train
     from cosim.recording import load_run as load_run
+    from cosim.report import write_report as write_report
     from cosim.runner import RunOptions as RunOptions
     from cosim.runner import RunResult as RunResult
     from cosim.runner import replay as replay
@@ -36,14 +41,19 @@ __version__ = "0.1.0"
 
 # Imported when first used: `cosim --help` should not wait for polars and pydantic.
 _WHERE = {
+    "batch": "cosim.experiments.batches",
+    "BatchOptions": "cosim.experiments.batches",
+    "BatchResult": "cosim.experiments.batches",
     "gym_env": "cosim.envs",
     "load_run": "cosim.recording",
     "load_scenario": "cosim.scenario",
     "parallel_env": "cosim.envs",
     "replay": "cosim.runner",
+    "reproduce": "cosim.experiments.reproduction",
     "resume": "cosim.runner",
     "resume_training": "cosim.experiments.training",
     "run": "cosim.runner",
+    "write_report": "cosim.report",
     "RunOptions": "cosim.runner",
     "RunResult": "cosim.runner",
     "train": "cosim.experiments.training",

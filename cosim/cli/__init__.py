@@ -23,13 +23,14 @@ app = typer.Typer(
 
 
 def _mount() -> None:
-    from cosim.cli import batch, doctor, listing, net, report, run, train, validate
+    from cosim.cli import batch, doctor, listing, net, report, reproduce, run, train, validate
 
     app.command("run")(run.run_command)
     app.command("validate")(validate.validate_command)
     app.command("list")(listing.list_command)
     app.command("batch")(batch.batch_command)
     app.command("train")(train.train_command)
+    app.command("reproduce")(reproduce.reproduce_command)
     app.command("report")(report.report_command)
     app.command("doctor")(doctor.doctor_command)
     app.add_typer(net.app, name="net")

@@ -69,10 +69,13 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
         return of_tasks + [(metric, "network") for metric in NetworkMetrics(1).values()]
     if kind is Kind.channels:
         return _channel_models()
-    from cosim.registry import Registry
+    from cosim.experiments.papers import PAPERS
 
-    papers: Registry[object] = Registry("cosim.papers", "paper")
-    return [(name, papers.origin(name)) for name in papers.names()]
+    rows = []
+    for paper in map(PAPERS.get, PAPERS.names()):
+        rows.append((paper.key, paper.title))
+        rows += [(f"{paper.key} {item.name}", item.description) for item in paper.items]
+    return rows
 
 
 def _channel_models() -> list[tuple[str, str]]:

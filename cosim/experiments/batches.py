@@ -200,7 +200,8 @@ class _State:
                 raise ScenarioError(f"{changed[0]}: was changed since {folder} began; start a new batch")
             if options.retry:
                 rows = {name: row for name, row in rows.items() if row["status"] != "failed"}
-            _note_versions(folder, about, options)
+            if any(cell.name not in rows for cell in grid.cells):
+                _note_versions(folder, about, options)
             about.update(grid.to_data())
             _write_about(folder, about)
             lines = "".join(journal_line(row) for row in rows.values())

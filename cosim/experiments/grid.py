@@ -99,6 +99,13 @@ class Grid:
     plugins: tuple[str, ...] = ()
     folder: str = field(default_factory=lambda: str(Path.cwd()))
 
+    @classmethod
+    def of(cls, name: str, groups: Sequence[Group]) -> Grid:
+        """Return the grid of *groups*; ScenarioError if two runs are the same, or workers could not do one."""
+        grid = cls(name, tuple(groups), _plugins_for(groups))
+        assert grid.cells is not None  # which also looks for equal runs
+        return grid
+
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """The runs in order; ScenarioError if two of them are the same run."""
@@ -212,9 +219,7 @@ def read_grid(
         groups += _groups(whole)
     names = list(dict.fromkeys(p.name for p in parts if p.name))
     name = names[0] if len(names) == 1 and all(p.name for p in parts) else _common_name(groups)
-    grid = Grid(name, tuple(groups), _plugins_for(groups))
-    assert grid.cells  # also checks that no two runs are the same
-    return grid
+    return Grid.of(name, groups)
 
 
 def checked_group(
@@ -348,7 +353,7 @@ def _group(
             hashes |= _hash(find_weights(spec.weights, spec.label))
         elif spec.name is not None and getattr(AGENTS.get(spec.name), "needs_weights", False):
             raise ScenarioError(f"agent '{spec.name}' needs trained weights: {spec.name}:FILE.safetensors")
-    labels = {task: _text(spec) for task, spec in specs.items()}
+    labels = {task: spec.option for task, spec in specs.items()}
     one = len(labels) == 1
     agent = next(iter(labels.values())) if one else " ".join(f"{t}={text}" for t, text in labels.items())
     return Group(
@@ -358,10 +363,6 @@ def _group(
         seeds=tuple(seeds) if seeds is not None else (scenario.seed,),
         hashes=hashes,
     )
-
-
-def _text(spec: AgentSpec) -> str:
-    return spec.label + (f":{spec.weights}" if spec.weights else "")
 
 
 def _placed(place: str, call: Any, *arguments: Any) -> Any:

@@ -17,7 +17,10 @@ RAISES_AT, DIES_AT = 3, 5
 
 @register_agent("poisoned.keep")
 class Poisoned:
-    """Keeps speed and lane; raises on one seed, takes its process down on another."""
+    """Keeps speed and lane; raises on one seed, takes its process down on another.
+
+    With POISONED_SLEEP in the environment it takes that long (s) to answer.
+    """
 
     def __init__(self, weights: Path | None = None) -> None:
         self._seed = 0
@@ -26,6 +29,7 @@ class Poisoned:
         self._seed = info.seed
 
     def act(self, observations: Observations) -> Actions:
+        time.sleep(float(os.environ.get("POISONED_SLEEP", "0")))
         if observations.t_us >= 1_000_000 and self._seed == RAISES_AT:
             raise ValueError("I was told to")
         if observations.t_us >= 1_000_000 and self._seed == DIES_AT:
@@ -34,12 +38,3 @@ class Poisoned:
 
     def close(self) -> None:
         pass
-
-
-@register_agent("poisoned.slow")
-class Slow(Poisoned):
-    """The same, in its own time: 5 ms a decision."""
-
-    def act(self, observations: Observations) -> Actions:
-        time.sleep(0.005)
-        return super().act(observations)

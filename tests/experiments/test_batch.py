@@ -29,9 +29,9 @@ SEEDS = "0:6"
 RUNS, POISONED = 12, 4
 
 
-def short_batch(out: Path, jobs: int = 2, agent: str = "poisoned.keep", **options: object) -> BatchResult:
-    chosen = BatchOptions(jobs=jobs, out=out, plugins=(PLUGIN,), **options)  # type: ignore[arg-type]
-    return batch("highway_350vph", chosen, seeds=SEEDS, overrides=SHORT, agents=[agent])
+def short_batch(out: Path, jobs: int) -> BatchResult:
+    chosen = BatchOptions(jobs=jobs, out=out, plugins=(PLUGIN,))
+    return batch("highway_350vph", chosen, seeds=SEEDS, overrides=SHORT, agents=["poisoned.keep"])
 
 
 def table_bytes(folder: Path) -> tuple[bytes, bytes]:
@@ -95,9 +95,7 @@ def test_two_at_a_time_give_the_same_bytes_as_one(alone, tmp_path):
 def test_ray_gives_the_same_bytes_as_processes(alone, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed (pip install ray)")
     out = tmp_path / "ray"
-    process = started(
-        [*arguments(out, "poisoned.keep"), "--jobs", "2", "--engine", "ray", "--json"], tmp_path
-    )
+    process = started([*arguments(out), "--jobs", "2", "--engine", "ray", "--json"], tmp_path)
     said, complaints = process.communicate(timeout=120)
     assert process.returncode == 1, complaints
     assert json.loads(said)["failed"] == POISONED
@@ -129,14 +127,20 @@ def test_a_batch_gives_what_single_runs_give(alone, tmp_path):
     assert digest(tmp_path / "run") == digest(alone.dir / "runs" / cell.name)
 
 
-def started(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
+def started(arguments: list[str], folder: Path, *, slow: bool = False) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", "from cosim.cli import main; main()", "batch", *arguments]
     return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | ({"POISONED_SLEEP": "0.01"} if slow else {}),
     )
 
 
-def arguments(out: Path, agent: str) -> list[str]:
+def arguments(out: Path) -> list[str]:
     settings = [x for s in SHORT for x in ("--set", s)]
     return [
         "highway_350vph",
@@ -144,7 +148,7 @@ def arguments(out: Path, agent: str) -> list[str]:
         SEEDS,
         *settings,
         "--agent",
-        agent,
+        "poisoned.keep",
         "--plugin",
         PLUGIN,
         "--out",
@@ -160,9 +164,9 @@ def wait_for_rows(journal: Path, rows: int, process: subprocess.Popen[str]) -> N
         time.sleep(0.02)
 
 
-def test_a_killed_batch_leaves_no_process_and_resumes_to_the_same_bytes(tmp_path):
+def test_a_killed_batch_leaves_no_process_and_resumes_to_the_same_bytes(alone, tmp_path):
     out = tmp_path / "killed"
-    process = started([*arguments(out, "poisoned.slow"), "--jobs", "2"], tmp_path)
+    process = started([*arguments(out), "--jobs", "2"], tmp_path, slow=True)
     wait_for_rows(out / "rows.jsonl", 5, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -182,13 +186,12 @@ def test_a_killed_batch_leaves_no_process_and_resumes_to_the_same_bytes(tmp_path
     again = [p for p, stamp in before.items() if p.stat().st_mtime_ns != stamp]
     assert len(before) - len(again) >= finished - POISONED
     assert len(again) <= 2  # those under way, at most
-    whole = short_batch(tmp_path / "whole", agent="poisoned.slow")
-    assert_same_results(out, whole.dir)
+    assert_same_results(alone.dir, out)
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path):
     out = tmp_path / "stopped"
-    process = started([*arguments(out, "poisoned.slow"), "--jobs", "2"], tmp_path)
+    process = started([*arguments(out), "--jobs", "2"], tmp_path, slow=True)
     wait_for_rows(out / "rows.jsonl", 3, process)
     os.killpg(process.pid, signal.SIGINT)
     said, complaints = process.communicate(timeout=30)
@@ -221,7 +224,6 @@ def test_a_finished_batch_is_resumed_at_once_and_failed_runs_only_if_asked_to(al
     second = batch((), BatchOptions(out=out, resume=True))
     assert_frame_equal(first.results, second.results)
     assert stamps == {p: p.stat().st_mtime_ns for p in out.glob("runs/*/summary.json")}
-    assert json.loads((out / "grid.json").read_text())["resumed"]
 
 
 def test_a_resumed_batch_may_have_more_seeds_but_not_fewer(tmp_path):
@@ -231,6 +233,7 @@ def test_a_resumed_batch_may_have_more_seeds_but_not_fewer(tmp_path):
     more = batch("highway_350vph", BatchOptions(jobs=1, out=out, resume=True), seeds="0:3", overrides=short)
     assert_frame_equal(more.results[:2], few.results)
     assert len(more.results) == 3
+    assert len(json.loads((out / "grid.json").read_text())["resumed"]) == 1
     with pytest.raises(ScenarioError, match=r"is another batch: its run .* is not in this grid"):
         batch("highway_350vph", BatchOptions(out=out, resume=True), seeds="1:3", overrides=short)
 
@@ -279,7 +282,7 @@ def test_a_folder_that_is_not_empty_is_refused(alone, tmp_path):
 
 def test_a_batch_that_is_running_is_not_resumed(tmp_path):
     out = tmp_path / "busy"
-    process = started([*arguments(out, "poisoned.slow"), "--jobs", "1"], tmp_path)
+    process = started([*arguments(out), "--jobs", "1"], tmp_path, slow=True)
     try:
         wait_for_rows(out / "rows.jsonl", 1, process)
         with pytest.raises(RecordingError, match="another process is running this batch"):
