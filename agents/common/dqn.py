@@ -1,7 +1,9 @@
 """``common.dqn``: double DQN with one network shared by all entities, each learning from its own transitions.
 
 This module holds the configuration, the ways to train it, and acting, all in NumPy; :mod:`agents.common.dqn_learner`
-has the learning (van Hasselt, Guez and Silver, AAAI'16, with masks on the next choice).
+has the learning (van Hasselt, Guez and Silver, AAAI'16, with masks on the next choice; optionally the operator of
+Bellemare et al., "Increasing the Action Gap", AAAI'16: at 0.1 s a decision one choice is hardly worse than another,
+and a greedy policy would dither).
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ class DQNConfig(BaseModel):
     learn_from: int = Field(2000, ge=1, description="rows held before learning begins")
     memory: int = Field(200_000, ge=1000, description="rows held, a row an entity and decision")
     target_every: int = Field(200, ge=1, description="gradient steps between copies to the target network")
+    advantage: float = Field(
+        0.0, ge=0, lt=1, description="share alpha of advantage learning: widens the gap between choices"
+    )
     huber: float = Field(1.0, gt=0, description="error beyond which the loss is linear")
     clip: float = Field(10.0, gt=0, description="largest norm of a gradient")
     average: float = Field(
@@ -57,6 +62,16 @@ class DQNConfig(BaseModel):
     )
     divide: tuple[tuple[int, float], ...] = Field((), description="(column, divisor) of the observation")
     one_hot: tuple[tuple[int, int], ...] = Field((), description="(column, values) to spell out")
+    cross: tuple[tuple[int, int, int, int], ...] = Field(
+        (), description="(column, values, column, values) whose pairs to spell out"
+    )
+
+    def inputs(self, width: int) -> Inputs:
+        """Return what makes observations of that width the network's input; ScenarioError if they do not fit."""
+        try:
+            return Inputs(width, self.divide, self.one_hot, self.cross)
+        except ValueError as error:
+            raise ScenarioError(f"{NAME}: {error}") from None
 
 
 DRIVING = {
@@ -99,10 +114,7 @@ class DQNActor:
 
     def __init__(self, info: EpisodeInfo, config: DQNConfig) -> None:
         self._seed = info.seed
-        try:
-            self._inputs = Inputs(role_of(info).obs_dim, config.divide, config.one_hot)
-        except ValueError as error:
-            raise ScenarioError(f"{NAME}: {error}") from None
+        self._inputs = config.inputs(role_of(info).obs_dim)
         self._net: Perceptron | None = None
         self._epsilon = 0.0
 

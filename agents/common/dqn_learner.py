@@ -25,7 +25,6 @@ from agents.common.networks import (
     set_learning_rate,
     soft_copy,
 )
-from agents.common.perceptron import Inputs
 from agents.common.replay import Batch, Replay
 from agents.common.schedules import linear
 from agents.common.td import chosen, double_q_value, td_loss
@@ -47,7 +46,7 @@ class DQNLearner:
                 f"{NAME}: choice_cost has {self._costs.size} values for {role.action.n} choices"
             )
         self._actor = DQNActor(setup.info, config)
-        self._inputs = Inputs(role.obs_dim, config.divide, config.one_hot)
+        self._inputs = config.inputs(role.obs_dim)
         self._device = pick_device(setup.device)
         generator = torch.Generator().manual_seed(setup.seed % 2**63)
         sizes = (self._inputs.size, *config.hidden, role.action.n)
@@ -143,6 +142,8 @@ class DQNLearner:
             # y = r + gamma Q^-(s', argmax_a Q(s', a)); nothing follows for who left.
             following = following.masked_fill(self._tensor(batch.done), 0.0)
             goal = self._tensor(batch.reward) + self._config.gamma * following
+            if self._config.advantage:
+                goal -= self._config.advantage * self._shortfall(obs, batch)
         q = chosen(self._net(obs), self._tensor(batch.action))
         loss = td_loss(q, goal, usable, self._config.huber)
         self._optimizer.zero_grad()
@@ -152,6 +153,12 @@ class DQNLearner:
         soft_copy(self._average, self._net, self._config.average)
         mean_q = (q.detach() * usable).sum() / usable.sum().clamp(min=1)
         return torch.stack([loss.detach(), mean_q, norm])
+
+    def _shortfall(self, obs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return V(s) - Q(s, a) of the target network, V over the allowed choices."""
+        held = self._target(obs)
+        best = held.masked_fill(~self._tensor(batch.mask), -torch.inf).max(dim=1).values
+        return best - chosen(held, self._tensor(batch.action))
 
     def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)

@@ -55,26 +55,45 @@ class Inputs:
         width: columns of an observation.
         divide: (column, divisor) pairs.
         one_hot: (column, number of values) pairs; the one-hots are appended in this order, the column stays.
+        cross: (column, values, column, values) whose pairs of values get a one-hot each, appended behind.
     """
 
     def __init__(
-        self, width: int, divide: Sequence[tuple[int, float]], one_hot: Sequence[tuple[int, int]]
+        self,
+        width: int,
+        divide: Sequence[tuple[int, float]],
+        one_hot: Sequence[tuple[int, int]],
+        cross: Sequence[tuple[int, int, int, int]] = (),
     ) -> None:
-        for column, _ in (*divide, *one_hot):
+        for column in [c for c, *_ in (*divide, *one_hot)] + [c for a, _, b, _ in cross for c in (a, b)]:
             if not 0 <= column < width:
                 raise ValueError(f"column {column} of an observation with {width} columns")
         self._factor = np.ones(width, dtype=np.float32)
         for column, divisor in divide:
             self._factor[column] = 1.0 / divisor
         self._width = width
-        self._columns = np.repeat([c for c, _ in one_hot], [n for _, n in one_hot]).astype(np.intp)
-        self._values = np.concatenate([np.arange(n) for _, n in one_hot] or [np.empty(0)]).astype(np.float32)
+        # A pair (a, b) is the number a * values of b + b; a single column is a pair with nothing.
+        self._first = np.repeat([c for c, _ in one_hot] + [c[0] for c in cross], self._counts(one_hot, cross))
+        self._second = np.repeat([0] * len(one_hot) + [c[2] for c in cross], self._counts(one_hot, cross))
+        scales = [(1, 0)] * len(one_hot) + [(c[3], 1) for c in cross]
+        self._scales = np.repeat(np.array(scales or [(0, 0)]), self._counts(one_hot, cross) or [0], axis=0)
+        numbers = [np.arange(n) for n in self._counts(one_hot, cross)]
+        self._values = np.concatenate([*numbers, np.empty(0)]).astype(np.float32)
+        self._scales = self._scales.T.astype(np.float32)
+        self._plain = not cross
         self.size = width + len(self._values)
+
+    @staticmethod
+    def _counts(one_hot: Sequence[tuple[int, int]], cross: Sequence[tuple[int, int, int, int]]) -> list[int]:
+        return [n for _, n in one_hot] + [a * b for _, a, _, b in cross]
 
     def __call__(self, obs: Floats) -> Floats:
         """Return (n, size) for observations (n, width)."""
         out = np.empty((len(obs), self.size), dtype=np.float32)
         np.multiply(obs, self._factor, out=out[:, : self._width])
         if self._values.size:
-            np.equal(obs[:, self._columns], self._values, out=out[:, self._width :], casting="unsafe")
+            numbers = obs[:, self._first]
+            if not self._plain:
+                numbers = numbers * self._scales[0] + obs[:, self._second] * self._scales[1]
+            np.equal(numbers, self._values, out=out[:, self._width :], casting="unsafe")
         return out

@@ -22,6 +22,7 @@ class Batch:
     """k transitions; ``usable`` is False for the few rows that began none, to be left out of a loss."""
 
     obs: NDArray[np.float32]
+    mask: NDArray[np.bool_]
     action: NDArray[np.int64]
     reward: NDArray[np.float32]
     next_obs: NDArray[np.float32]
@@ -78,6 +79,7 @@ class Replay:
         following = a["next"][at]
         return Batch(
             obs=a["obs"][at],
+            mask=a["mask"][at],
             action=a["action"][at].astype(np.int64),
             reward=a["reward"][at],
             next_obs=a["obs"][following],

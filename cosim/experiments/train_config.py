@@ -47,8 +47,9 @@ class TrainingConfig(Section):
     checkpoint_every: Count = Field(20_000, description="steps between checkpoints")
     keep: Count = Field(2, description="checkpoints kept")
     best_by: str = Field(
-        "return_per_episode",
-        description="evaluation result by which the best policy is chosen; -NAME: the smallest; A,B: B where A is equal",
+        "",
+        description="evaluation result by which the best policy is chosen; -NAME: the smallest; A,B: by B where A is"
+        " equal; default: return_per_episode, or reward where a task has none",
     )
 
 
@@ -132,6 +133,9 @@ def resolve(
     info = plan(collect).infos[task]
     evaluated = next(s.task for s in plan(evaluate).tasks if s.name == task)
     results = {*evaluated.totals(), *evaluated.metrics(), "reward"}
+    if not training.best_by:
+        default = "return_per_episode" if "return_per_episode" in results else "reward"
+        training = training.model_copy(update={"best_by": default})
     for name in ranked_by(training.best_by):
         if name not in results:
             raise ScenarioError(f"best_by: an evaluation gives no '{name}'{nearest(name, results)}")

@@ -101,6 +101,18 @@ class Window:
         """Return (M,) the instant, 0 to T, of each row."""
         return np.repeat(np.arange(len(self.t_us)), np.diff(self.first))
 
+    def team_reward(self) -> NDArray[np.float64]:
+        """Return (T,) the reward of each instant's decisions, of tasks that pay all entities alike.
+
+        It is the first decision's; 0 where nobody decided.
+        """
+        begins, ends = self.first[:-2], self.first[1:-1]
+        some = begins < ends
+        some[some] = self.active[begins[some]]
+        team = np.zeros(self.steps)
+        team[some] = self.reward[begins[some]]
+        return team
+
     def slots(self, count: int) -> NDArray[np.int64]:
         """Return (M,) a slot 0 … count - 1 for each row, -1 for rows of entities that have just left.
 

@@ -125,6 +125,8 @@ def test_inputs_are_scaled_and_whole_numbers_spelt_out() -> None:
     inputs = Inputs(3, divide=((1, 4.0),), one_hot=((2, 3), (1, 2)))
     got = inputs(np.array([[0.5, 1.0, 2.0], [0.25, 0.0, 0.0]], np.float32))
     assert got.tolist() == [[0.5, 0.25, 2, 0, 0, 1, 0, 1], [0.25, 0, 0, 1, 0, 0, 1, 0]]
+    crossed = Inputs(3, divide=(), one_hot=((1, 2),), cross=((1, 2, 2, 3),))
+    assert crossed(np.array([[0.5, 1.0, 2.0]], np.float32)).tolist() == [[0.5, 1, 2, 0, 1, 0, 0, 0, 0, 0, 1]]
     with pytest.raises(ValueError, match="column 3"):
         Inputs(3, divide=((3, 1.0),), one_hot=())
 
@@ -293,6 +295,19 @@ def test_a_cost_of_choices_lowers_their_values() -> None:
     assert last[0, 1] == pytest.approx(0.5, abs=0.03)  # 1 - .5
     with pytest.raises(ScenarioError, match="3 values for 2 choices"):
         DQNLearner(Setup(info_of(), CONFIG.model_copy(update={"choice_cost": (0.0,) * 3}), 0, 10))
+
+
+def test_advantage_learning_widens_the_gap_between_choices() -> None:
+    """The better choice keeps its value; the gap to the other grows to 1 / (1 - alpha) times what it was."""
+    config = CONFIG.model_copy(update={"one_hot": ((0, 3),), "advantage": 0.5})
+    learner = DQNLearner(Setup(info_of(), config, seed=0, steps=1200))
+    for seed in range(12):
+        learner.add([corridor(100, seed)])
+        learner.update()
+    net = Perceptron(learner.policy(), "q")
+    values = net(Inputs(1, (), ((0, 3),))(np.array([[0], [1], [2]], np.float32)))
+    np.testing.assert_allclose(values[:, 1], [0.25, 0.5, 1.0], atol=0.04)
+    np.testing.assert_allclose(values[:, 1] - values[:, 0], [0.25, 0.5, 1.0], atol=0.06)
 
 
 def test_own_rewards_must_be_there_if_they_are_asked_for() -> None:

@@ -169,6 +169,16 @@ def test_own_rewards_hold_own_collisions_and_completions(driven: Haul) -> None:
     assert completed > 0
 
 
+def test_all_who_decide_at_an_instant_are_paid_the_team_reward(driven: Haul) -> None:
+    for window in driven.windows:
+        team, instant = window.team_reward(), window.instants()
+        at = np.flatnonzero(window.decided)
+        assert len(team) == window.steps
+        assert (window.reward[at] == team[instant[at]]).all()
+        empty = np.setdiff1d(np.arange(window.steps), instant[at])
+        assert not team[empty].any()
+
+
 def test_whoever_is_terminated_has_left(driven: Haul) -> None:
     left = sum(int(window.terminated.sum()) for window in driven.windows)
     counts = driven.counts
