@@ -18,6 +18,7 @@ from cosim.network.channel import Channel, alike
 from cosim.network.config import LinkConfig, NoiseConfig, RadioConfig
 from cosim.network.correlated import Ends, Floats, Index
 from cosim.network.rates import noise_power
+from cosim.network.shadowing import grown
 from cosim.network.stations import DEFAULT_FIGURE_DB, StationSet
 
 _TO_GAIN = -math.log(10.0) / 10.0
@@ -92,6 +93,8 @@ class Cell:
         self._station_role = station.role
         self._vehicle_noise = link.noise or vehicle.noise
         self._station_noise = link.noise or station.noise
+        self.error_law = link.error_law()
+        self._ordered = np.zeros(0)
         self._sinr_min = 0.0 if link.sinr_min is None else 10.0 ** (link.sinr_min / 10.0)
 
     @property
@@ -189,6 +192,9 @@ class Cell:
             self._interfere_up(air, serving)
         served = np.flatnonzero(serving >= 0)
         own = served, serving[served]
+        if self.link.share == "agent":
+            self._share_ordered(air, own)
+            return
         if self.blocks:
             self._share_blocks(air, own, count)
             return
@@ -201,6 +207,23 @@ class Cell:
             efficiency = rate[own]
             rate *= self._bandwidth / (count + 1)
             rate[own] = efficiency * share
+
+    def order(self, slots: Index, bandwidth: Floats) -> None:
+        """Note the bandwidth (Hz) that agents give vehicles, by slot; read with ``share: agent``."""
+        self._ordered = grown(self._ordered, (int(slots.max(initial=-1)) + 1,), 0.0)
+        self._ordered[slots] = bandwidth
+
+    def _share_ordered(self, air: Air, own: tuple[Index, Index]) -> None:
+        """Give every vehicle what agents ordered, less in proportion where a station has not that much."""
+        slots = self._a.slot
+        self._ordered = grown(self._ordered, (int(slots.max(initial=-1)) + 1,), 0.0)
+        new = self._a.new
+        self._ordered[new[new < len(self._ordered)]] = 0.0
+        asked = self._ordered[slots]
+        total = np.bincount(own[1], weights=asked[own[0]], minlength=len(self._b))
+        part = np.minimum(1.0, self._bandwidth / np.maximum(total, 1e-30))
+        for rate in (air.rate_up, air.rate_down):
+            rate *= asked[:, None] * part
 
     def _share_blocks(self, air: Air, own: tuple[Index, Index], count: Index) -> None:
         """Share resource blocks: a vehicle sends all its power in the few blocks that it has."""

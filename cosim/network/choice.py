@@ -18,7 +18,18 @@ from cosim.errors import ScenarioError, nearest
 from cosim.network.models import Params
 from cosim.scenario.base import KeyedError
 from cosim.scenario.messages import explain
-from cosim.scenario.units import CPU_RATE, CYCLES, DATA_RATE, DATA_SIZE, FREQUENCY, POWER, Quantity, shown
+from cosim.scenario.units import (
+    CPU_RATE,
+    CYCLES,
+    DATA_RATE,
+    DATA_SIZE,
+    FREQUENCY,
+    LENGTH,
+    POWER,
+    TIME,
+    Quantity,
+    shown,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +164,12 @@ DrawnRate = Annotated[Span, BeforeValidator(span_reader(DATA_RATE)), _dump_span]
 """bit/s, greater than 0."""
 DrawnCpu = Annotated[Span, BeforeValidator(span_reader(CPU_RATE)), _dump_span]
 """cycle/s, greater than 0."""
+DrawnLength = Annotated[Span, BeforeValidator(span_reader(LENGTH)), _dump_span]
+"""m, greater than 0."""
+DrawnTime = Annotated[Span, BeforeValidator(span_reader(TIME, above=False)), _dump_span]
+"""s, at least 0."""
+DrawnWork = Annotated[Span, BeforeValidator(span_reader(CYCLES)), _dump_span]
+"""cycles, greater than 0."""
 DrawnSize = Annotated[Span, BeforeValidator(span_reader(DATA_SIZE, above=False)), _dump_span]
 """bit, at least 0."""
 DrawnCycles = Annotated[Span, BeforeValidator(span_reader(CYCLES, above=False)), _dump_span]

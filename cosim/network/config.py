@@ -6,6 +6,7 @@ Globs, ids and places are checked when the network is built, because they need t
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
@@ -18,19 +19,24 @@ from cosim.network.choice import (
     DrawnCpu,
     DrawnCycles,
     DrawnFrequency,
+    DrawnLength,
     DrawnPower,
     DrawnRate,
     DrawnSize,
+    DrawnTime,
+    DrawnWork,
     ParamsOf,
+    Span,
     choice_reader,
 )
 from cosim.network.fading import FADING
 from cosim.network.los import LOS_LAWS, LOS_MODELS
 from cosim.network.models import PATHLOSS, Model, NoParams, Params
 from cosim.network.queues import DISCIPLINES
+from cosim.network.rates import ErrorCurve, ErrorTable, error_curve
 from cosim.registry import Registry
 from cosim.scenario.base import KeyedError, Section, Whole
-from cosim.scenario.units import Cycles, Decibel, DurationUs, Frequency, Length, Power, Share, Time, shown
+from cosim.scenario.units import Decibel, DurationUs, Frequency, Length, Power, Share, Time, shown
 
 CLOUD = "cloud"
 """The usual name of a node that is no station."""
@@ -193,8 +199,8 @@ class RadioConfig(Section):
     tx_power: DrawnPower | None = None
     bandwidth: DrawnFrequency | None = None
     rb: RbConfig | None = None
-    range: Positive | None = None
-    height: Positive | None = None
+    range: DrawnLength | None = None
+    height: DrawnLength | None = None
     noise: NoiseConfig | None = None
 
     @property
@@ -225,28 +231,71 @@ class PairsConfig(Section):
     count: Annotated[Whole, Field(ge=1)] = 1
 
 
+class PacketErrorConfig(Section):
+    """A packet error curve: PER = Q((SINR - ``snr50``) / ``width``) in dB, or a ``table`` of [SINR dB, PER] rows."""
+
+    snr50: Decibel | None = None
+    width: Annotated[Decibel, Field(gt=0)] | None = None
+    table: Annotated[list[tuple[Decibel, Share]], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> PacketErrorConfig:
+        if (self.table is None) == (self.snr50 is None or self.width is None):
+            raise ValueError("takes snr50 and width, or a table")
+        if self.table is not None and any(b[0] <= a[0] for a, b in pairwise(self.table)):
+            raise KeyedError("table", "must be in rising order of SINR")
+        return self
+
+
+def _known_curve(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            error_curve(value)
+        except ScenarioError as error:
+            raise ValueError(str(error)) from None
+        return value
+    return PacketErrorConfig.model_validate(value)
+
+
+PacketErrors = Annotated[str | PacketErrorConfig, BeforeValidator(_known_curve)]
+"""A curve of :data:`cosim.network.rates.ERROR_CURVES` by name, or one of the user's own."""
+
+
 class LinkConfig(Section):
     """Radios that talk to each other over a channel.
 
-    From vehicles to stations: ``share`` and ``reuse``.  Among vehicles (``mode: d2d``): ``rb``, ``allocator``,
-    ``pairs``, ``half_duplex``, ``same_transmitter``, ``interferers``.
+    From vehicles to stations: ``share`` (``agent``: bandwidths that agents order) and ``reuse``.  Among vehicles
+    (``mode: d2d``): ``rb``, ``allocator``, ``pairs``, ``half_duplex``, ``same_transmitter``, ``interferers``.
     """
 
     source: str = Field(alias="from")
     to: str
     channel: str
     mode: Literal["cellular", "d2d"] | None = None
-    share: Literal["equal", "full"] = "equal"
+    share: Literal["equal", "full", "agent"] = "equal"
     reuse: Literal["orthogonal", "full"] = "orthogonal"
     rb: RbConfig | None = None
     allocator: AllocatorChoice = Choice("random", NoParams(), NoParams())
     pairs: PairsConfig | None = None
     sinr_min: Decibel | None = None
+    packet_errors: PacketErrors | None = None
     half_duplex: bool = False
-    same_transmitter: Literal["interferes", "shared"] = "shared"
+    same_transmitter: Literal["interferes", "once", "shared"] = "shared"
     split_power: bool = True
     noise: NoiseConfig | None = None
     interferers: tuple[Literal["d2d", "cellular_ul", "cellular_dl"], ...] = ("d2d",)
+
+    def error_law(self) -> ErrorCurve | ErrorTable | None:
+        """Return the packet error rate over SINR in dB, None if none is asked for."""
+        given = self.packet_errors
+        if given is None or isinstance(given, str):
+            return None if given is None else error_curve(given)
+        if given.table is not None:
+            snr, per = zip(*given.table, strict=True)
+            return ErrorTable(snr, per)
+        assert given.snr50 is not None
+        assert given.width is not None
+        return ErrorCurve(given.snr50, given.width)
 
 
 def _known_policy(value: str) -> str:
@@ -284,7 +333,7 @@ class WiredConfig(Section):
     ends: tuple[Globs, Globs]
     topology: Literal["chain", "star", "mesh"] = "mesh"
     rate: DrawnRate
-    delay: Annotated[DurationUs, Field(ge=0)] = 0
+    delay: DrawnTime = Span(0.0, 0.0)
 
 
 def _known_discipline(value: str) -> str:
@@ -305,7 +354,7 @@ class ServerConfig(Section):
     cpu: DrawnCpu
     cores: Annotated[Whole, Field(ge=1)] = 1
     discipline: str = "fifo"
-    backlog_max: Annotated[Cycles, Field(gt=0)] | None = None
+    backlog_max: DrawnWork | None = None
     overflow: str | None = None
 
     _known = field_validator("discipline")(_known_discipline)
@@ -371,6 +420,10 @@ class NetworkConfig(Section):
                 raise KeyedError(f"links.{i}.to", "must be the same radio as from in d2d mode")
             if link.rb is None:
                 raise KeyedError(f"links.{i}", "needs the key rb: D2D links use resource blocks")
+        elif link.share == "agent" and (link.rb or to.rb):
+            raise KeyedError(
+                f"links.{i}.share", "agents order bandwidth, which a band of resource blocks has not"
+            )
         elif not to.is_station:
             raise KeyedError(f"links.{i}.to", "must be a station, unless the mode is d2d")
 

@@ -122,7 +122,7 @@ def _at(
         key=(np.arange(n) + first).astype(np.uint64),
         x=np.ascontiguousarray(points[:, 0]),
         y=np.ascontiguousarray(points[:, 1]),
-        h=np.full(n, radio.height or CAR_HEIGHT),
+        h=np.full(n, CAR_HEIGHT if radio.height is None else radio.height.low),
         slot=slots,
         shift=np.zeros((n, 2)),
         body=np.full(n, -1, np.int64),

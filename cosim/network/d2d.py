@@ -20,7 +20,7 @@ from cosim.network.config import LinkConfig, RadioConfig
 from cosim.network.correlated import Ends, Floats, Index
 from cosim.network.interference import sensed, sinr_links
 from cosim.network.randomness import Draws, uniform_of
-from cosim.network.rates import noise_power, shannon
+from cosim.network.rates import noise_power, packet_errors, shannon
 from cosim.network.state import D2dState
 from cosim.network.stations import DEFAULT_FIGURE_DB
 from cosim.randomness import stream_key
@@ -52,6 +52,7 @@ class D2dGroup:
         self._params = link.allocator.params(
             lambda key: uniform_of(seed, f"links.{name}.allocator.{key}", name)
         )
+        self._error_law = link.error_law()
         self.memory = SlotMemory()
         self._ordered: tuple[NDArray[np.uint64], NDArray[np.uint64], Index] | None = None
         self.foreign: Foreign | None = None
@@ -89,7 +90,8 @@ class D2dGroup:
             self._listen(tx, block)
         distance = np.hypot(self._ends.x[tx] - self._ends.x[rx], self._ends.y[tx] - self._ends.y[rx])
         self._now = tx, block
-        return D2dState(self.name, self.rows[tx], self.rows[rx], block, sinr, rate, distance)
+        per = packet_errors(self._error_law, sinr)
+        return D2dState(self.name, self.rows[tx], self.rows[rx], block, sinr, rate, distance, per)
 
     def _links(self) -> tuple[Index, Index, Index]:
         """Return this tick's links, in (tx, rx) order, and the blocks that agents ordered."""

@@ -20,7 +20,7 @@ Index = NDArray[np.int64]
 Gains = Callable[[Index, Index, Index], Floats]
 """Linear gains: ``gains(tx, rx, block)`` broadcasts entity numbers and block numbers (which fading may read)."""
 
-SameTransmitter = Literal["interferes", "shared"]
+SameTransmitter = Literal["interferes", "once", "shared"]
 
 _BATCH_BELOW = 40
 """Groups of fewer links are padded to one batch."""
@@ -33,10 +33,13 @@ class _Links:
     tx: Index
     rx: Index
     power: Floats
+    """What each link sends in each of its blocks, W."""
+    loud: Floats
+    """What of it counts as interference."""
     noise: Floats
     foreign: Floats | None
     gains: Gains
-    shared: bool
+    same: SameTransmitter
     among: bool
 
     def received(self, i: Index, l: Index, block: Index) -> Floats:
@@ -47,11 +50,11 @@ class _Links:
         if not self.among:
             return np.zeros(np.broadcast_shapes(i.shape, l.shape))
         received = self.gains(self.tx[i], self.rx[l], block)
-        received *= self.power[i]
+        received *= self.loud[i]
         tx, rx = self.tx[i], self.rx[l]
         if np.intersect1d(tx, rx).size:
             received[np.broadcast_to(tx == rx, received.shape)] = 0.0
-        if self.shared:
+        if self.same != "interferes":
             received[np.broadcast_to(tx == self.tx[l], received.shape)] = 0.0
         else:
             received[np.broadcast_to(i == l, received.shape)] = 0.0
@@ -88,7 +91,8 @@ def sinr_links(
         noise: W in one block, or (L,).
         gains: see :data:`Gains`.
         same_transmitter: ``interferes`` counts another unicast of one's own transmitter, at full power;
-            ``shared`` splits a transmitter's power over all that it sends and counts none.
+            ``once`` counts what a transmitter sends in a block once, however many links it serves there, and
+            never against its own links; ``shared`` splits its power over all that it sends and counts none.
         half_duplex: a device that transmits receives nothing, on any block.
         split_power: a link on several blocks splits its power equally; else it sends ``power`` in each.
         foreign: interference from outside, W, of the shape of ``alloc``.
@@ -103,7 +107,7 @@ def sinr_links(
     shared = same_transmitter == "shared"
     sent = _power_per_use(sources, np.asarray(power, np.float64), uses, shared, split_power)
     floor = np.broadcast_to(np.asarray(noise, np.float64), sources.shape)
-    links = _Links(sources, sinks, sent, floor, foreign, gains, shared, among)
+    links = _Links(sources, sinks, sent, sent, floor, foreign, gains, same_transmitter, among)
     if several:
         result = _several_blocks(links, np.asarray(alloc, np.bool_))
     else:
@@ -122,11 +126,19 @@ def _power_per_use(tx: Index, power: Floats, uses: Index, shared: bool, split: b
     return power / np.maximum(uses, 1) if split else power
 
 
+def _once(links: _Links, block: Index) -> Floats:
+    """Return each link's part of its transmitter's power where several links of one block are one signal."""
+    _, signal = np.unique(np.stack([links.tx, block]), axis=1, return_inverse=True)
+    return np.asarray(links.power / np.bincount(signal)[signal])
+
+
 def _one_block(links: _Links, block: Index) -> Floats:
     # Inside a group the order is that of the entities, not of the caller's rows: sums are then bit-identical
     # under any permutation of the links.
     order = np.lexsort((links.power, links.rx, links.tx, block))
     order = order[block[order] >= 0]
+    if links.same == "once":
+        links = replace(links, loud=_once(links, block))
     kinds, starts = np.unique(block[order], return_index=True)
     groups = list(zip(kinds, np.split(order, starts[1:]), strict=True)) if len(kinds) else []
     result = np.zeros(len(block))
@@ -181,6 +193,8 @@ def _several_blocks(links: _Links, alloc: NDArray[np.bool_]) -> Floats:
             block = np.int64(k)
             outside = None if links.foreign is None else links.foreign[:, k]
             here = replace(links, foreign=outside)
+            if links.same == "once":
+                here.loud = _once(links, np.where(alloc[:, k], 0, -1))
             column = np.zeros(len(order))
             _group(here, np.asarray(block), group, column)
             result[:, k] = column

@@ -76,9 +76,8 @@ def _check_heights(config: NetworkConfig, link: LinkConfig) -> None:
     model = PATHLOSS.get(choice.model)
     for name, given in ((link.source, "h_ut"), (link.to, "h_ut" if config.is_d2d(link) else "h_bs")):
         radio = config.radios[name]
-        height = (
-            getattr(choice.low, given, None) or radio.height or DEFAULT_HEIGHT.get(radio.role, CAR_HEIGHT)
-        )
+        own = DEFAULT_HEIGHT.get(radio.role, CAR_HEIGHT) if radio.height is None else radio.height.low
+        height = getattr(choice.low, given, None) or own
         if height <= model.h_min:
             raise ScenarioError(
                 f"path loss '{model.name}' needs antennas higher than {model.h_min:g} m; '{name}' has {height:g} m",

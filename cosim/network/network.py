@@ -23,8 +23,10 @@ from cosim.network.config import NetworkConfig
 from cosim.network.correlated import Floats, Index
 from cosim.network.d2d import D2dGroup
 from cosim.network.edge import Edge
-from cosim.network.jobs import SERVING, Handover, Job, JobStream, NetworkEvents, Submission
+from cosim.network.jobs import SERVING, Handover, Job, NetworkEvents, Submission
 from cosim.network.links import make_links
+from cosim.network.offload import Offload, RadioNow
+from cosim.network.rates import packet_errors
 from cosim.network.state import D2dState, NetworkState, ServerState
 from cosim.network.stations import (
     Stations,
@@ -37,7 +39,7 @@ from cosim.network.stations import (
 from cosim.network.underlay import Underlay
 from cosim.network.wired import Wires, named_nodes
 from cosim.traffic.geometry import NetGeometry
-from cosim.traffic.state import TrafficState, entity_key
+from cosim.traffic.state import TrafficState
 
 
 @dataclass(slots=True)
@@ -86,8 +88,7 @@ class Network:
         fixed = self._stations.fixed.ids
         nodes = [*fixed, *named_nodes(config.wired, config.servers, fixed)]
         self.edge = Edge(config.servers, nodes, Wires(config.wired, nodes, seed), seed)
-        self._streams = [JobStream(i, jobs, seed) for i, jobs in enumerate(config.jobs)]
-        self._check_streams()
+        self._offload = Offload(self.edge, config.jobs, seed, self.tick_us)
         self._traffic: TrafficState | None = None
         self._now: StationSet = self._stations.fixed
         self.state: NetworkState | None = None
@@ -100,21 +101,18 @@ class Network:
         """Return the network of a scenario; see the class."""
         return cls(config, geometry, seed, step_us)
 
-    def _check_streams(self) -> None:
-        for i, stream in enumerate(self._streams):
-            to = stream.config.to
-            if not self.edge.servers:
-                raise ScenarioError("the network has no servers for these jobs", key=f"network.jobs.{i}")
-            if to != SERVING and to not in self.edge.servers:
-                known = ", ".join([SERVING, *self.edge.servers])
-                raise ScenarioError(f"no server is at '{to}'; known: {known}", key=f"network.jobs.{i}.to")
-
     # --- a tick -----------------------------------------------------------------------------------------
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is odd about the section but not wrong, such as a station outside the net."""
         return tuple(self._stations.warnings)
+
+    @property
+    def clamped(self) -> int:
+        """Pairs so far that were closer than their path loss model allows, and were taken at its least distance."""
+        channels = [c.channel for _, _, c in self._links.cells] + [g.channel for g, _ in self._links.groups]
+        return sum(channel.clamped for channel in channels)
 
     @property
     def stations(self) -> StationSet:
@@ -144,10 +142,10 @@ class Network:
         interrupted = decision.silent_until_us > t_us
         air.rate_up[interrupted] = 0.0
         air.rate_down[interrupted] = 0.0
-        self.state = self._snapshot(air, equipped, decision, interrupted, d2d)
+        per = self._packet_errors(cells, air, decision.serving)
+        self.state = self._snapshot(air, equipped, decision, interrupted, d2d, per)
         self._report_handovers(self.state)
-        self._set_bearers(decision, rates)
-        self._offload(equipped)
+        self._offload.tick(RadioNow(traffic, self._now.ids, decision, rates), self._carriers)
         return self.state
 
     def _evaluate(self, n: int, bodies: Bodies | None, new: Index) -> _CellNow:
@@ -163,7 +161,7 @@ class Network:
                 heard |= self._carriers[group.link.source].has[traffic.slot]
         rows = np.flatnonzero(heard)
         columns = np.flatnonzero(self._now.radio == self._stations.names.index(to))
-        a = vehicle_ends(traffic, rows, carrier.heights(traffic), self._shift, self._new)
+        a = vehicle_ends(traffic, rows, carrier.height, self._shift, self._new)
         b = station_ends(self._now, columns, traffic, self._shift, new)
         cell.channel.begin(traffic.t_us, a, b, self._tracks.slots, bodies)
         power = carrier.power[a.slot]
@@ -228,6 +226,16 @@ class Network:
                 now.cell.refine(now.air, now.schedule, up.get(n), down.get(n))
         return tuple(result)
 
+    def _packet_errors(self, cells: list[_CellNow], air: Air, serving: Index) -> Floats:
+        """Return the packet error rate of each vehicle's downlink, nan without a curve or a station."""
+        per = np.full(len(serving), np.nan)
+        for now in cells:
+            if now.cell.error_law is not None:
+                served = np.isin(serving, now.columns)
+                rows = np.flatnonzero(served)
+                per[rows] = packet_errors(now.cell.error_law, air.sinr[rows, serving[rows]])
+        return per
+
     def _begin_group(self, group: D2dGroup, now: _CellNow | None, bodies: Bodies | None) -> None:
         traffic, carrier = self._traffic, self._carriers[group.link.source]
         assert traffic is not None
@@ -236,7 +244,7 @@ class Network:
         if now is not None:
             wanted[now.rows] = True
         rows = np.flatnonzero(wanted)
-        ends = vehicle_ends(traffic, rows, carrier.heights(traffic), self._shift, self._new)
+        ends = vehicle_ends(traffic, rows, carrier.height, self._shift, self._new)
         group.channel.begin(traffic.t_us, ends, ends, self._tracks.slots, bodies)
         power = carrier.power[ends.slot]
         group.begin(traffic.t_us, rows, has[rows], ends, power, self._tracks.slots)
@@ -248,6 +256,7 @@ class Network:
         decision: Decision,
         interrupted: NDArray[np.bool_],
         d2d: tuple[D2dState, ...],
+        per: Floats,
     ) -> NetworkState:
         assert self._traffic is not None
         stations, servers = self._now, self.edge.servers
@@ -258,6 +267,7 @@ class Network:
             stations=stations.ids,
             station_xy=stations.xy,
             station_kind=tuple(roles[r] for r in stations.radio),
+            station_range=stations.range,
             loss_db=air.loss_db,
             los=air.los,
             rx_dbm=air.rx_dbm,
@@ -266,6 +276,7 @@ class Network:
             sinr_up=air.sinr_up,
             rate_up=air.rate_up,
             rate_down=air.rate_down,
+            per=per,
             equipped=equipped,
             serving=decision.serving,
             former=decision.former,
@@ -291,58 +302,6 @@ class Network:
                 )
             ]
 
-    def _set_bearers(self, decision: Decision, rates: tuple[Floats, Floats] | None) -> None:
-        """Give every bearer in use the rates of this tick, whole bit/s; drop those whose vehicle left."""
-        traffic = self._traffic
-        assert traffic is not None
-        for vehicle in self.edge.bearers():
-            row = self._row_of(vehicle)
-            if row is None:
-                self.edge.leave(vehicle)
-                continue
-            self._set_bearer(vehicle, row, decision, rates)
-        self._decision, self._rates = decision, rates
-
-    def _set_bearer(
-        self, vehicle: str, row: int, decision: Decision, rates: tuple[Floats, Floats] | None
-    ) -> None:
-        column = int(decision.serving[row])
-        t_us = self.edge.now_us
-        if column < 0 or rates is None:
-            self.edge.set_bearer(vehicle, None, 0, 0, t_us, t_us)
-            return
-        up, down = round(float(rates[0][row])), round(float(rates[1][row]))
-        silent = int(decision.silent_until_us[row])
-        self.edge.set_bearer(vehicle, self._now.ids[column], up, down, t_us, silent)
-
-    def _row_of(self, vehicle: str) -> int | None:
-        """Return a vehicle's row in the present traffic state, None if it is not there."""
-        traffic = self._traffic
-        if traffic is None or not len(traffic):
-            return None
-        key = np.uint64(entity_key(vehicle))
-        row = int(np.searchsorted(traffic.key, key))
-        return row if row < len(traffic) and traffic.key[row] == key else None
-
-    def _offload(self, equipped: NDArray[np.bool_]) -> None:
-        """Draw the jobs of this tick's streams and set them off at their instants."""
-        traffic = self._traffic
-        assert traffic is not None
-        for stream in self._streams:
-            rows = np.flatnonzero(self._carriers[stream.config.source].has[traffic.slot])
-            ids = [traffic.ids[v] for v in rows]
-            for arrival in stream.arrivals(traffic.t_us, self.tick_us, ids, traffic.key[rows]):
-                self.edge.submit_later(arrival.job, arrival.to, arrival.t_us)
-                self._give_bearer(arrival.job.origin)
-
-    def _give_bearer(self, vehicle: str) -> None:
-        """Open a vehicle's bearer in the middle of a tick."""
-        if not self.edge.has_bearer(vehicle):
-            self.edge.open_bearer(vehicle)
-            row = self._row_of(vehicle)
-            if row is not None:
-                self._set_bearer(vehicle, row, self._decision, self._rates)
-
     # --- agents -----------------------------------------------------------------------------------------
 
     def associate(self, rows: NDArray[Any], columns: NDArray[Any]) -> None:
@@ -354,6 +313,20 @@ class Network:
         slot_of = np.append(self._now.slot, -1)
         slots = self._traffic.slot[np.asarray(rows)].astype(np.int64)
         self._association.order(slots, slot_of[np.asarray(columns)])
+
+    def order_bandwidth(self, rows: NDArray[Any], bandwidth: NDArray[Any]) -> None:
+        """Set the bandwidth (Hz) of vehicles (rows) from the next tick on, where links have ``share: agent``.
+
+        It stays until ordered anew; a station that has less gives all the same part of it.  ValueError if a
+        bandwidth is negative or not finite.
+        """
+        assert self._traffic is not None
+        wanted = np.asarray(bandwidth, np.float64)
+        if not (np.isfinite(wanted) & (wanted >= 0.0)).all():
+            raise ValueError("a bandwidth must be finite and not negative")
+        slots = self._traffic.slot[np.asarray(rows)].astype(np.int64)
+        for _, _, cell in self._links.cells:
+            cell.order(slots, wanted)
 
     def group(self, name: str | None = None) -> D2dGroup:
         """Return the D2D links called *name* (``obu-obu``); without a name, the only ones there are."""
@@ -397,9 +370,7 @@ class Network:
 
         ValueError if its origin is not a vehicle on the road.
         """
-        if self._row_of(job.origin) is None:
-            raise ValueError(f"job '{job.id}' comes from '{job.origin}', which is not on the road")
-        self._give_bearer(job.origin)
+        self._offload.give_bearer(job)
         return self.edge.submit(job, server)
 
     def migrate(self, job: str, source: str, target: str, share: float = 1.0, state_bits: int = 0) -> float:

@@ -104,6 +104,14 @@ def error_curve(name: str) -> ErrorCurve:
     return ERROR_CURVES[name]
 
 
+def packet_errors(law: ErrorCurve | ErrorTable | None, sinr: Floats) -> Floats:
+    """Return packet error rates at a linear SINR; nan without a law."""
+    if law is None:
+        return np.full(np.shape(sinr), np.nan)
+    with np.errstate(divide="ignore"):
+        return law(decibel(sinr))
+
+
 _HALF_RATE_WEIGHTS = {
     10: 36.0,
     12: 211.0,

@@ -97,5 +97,7 @@ def make_servers(servers: Sequence[ServerConfig], nodes: Sequence[str], seed: in
 
 def _server(number: int, config: ServerConfig, name: str, seed: int) -> Server:
     rate = round(config.cpu.at(lambda: uniform_of(seed, f"servers.{number}.cpu", name)))
-    limit = None if config.backlog_max is None else int(config.backlog_max)
+    limit = None
+    if config.backlog_max is not None:
+        limit = int(config.backlog_max.at(lambda: uniform_of(seed, f"servers.{number}.backlog_max", name)))
     return Server(name, WorkQueue(rate, config.discipline, config.cores), limit, config.overflow)

@@ -19,8 +19,8 @@ Index = NDArray[np.int64]
 class D2dState:
     """The L device-to-device links of one link kind at an instant, in (tx key, rx key) order.
 
-    ``name`` of the channel; ``tx, rx`` (L,) vehicle rows; ``block`` (L,) resource block, -1 for none; ``sinr`` (L,)
-    linear; ``rate`` (L,) bit/s; ``distance`` (L,) m.
+    ``name`` of the link kind; ``tx, rx`` (L,) vehicle rows; ``block`` (L,) resource block, -1 for none; ``sinr`` (L,)
+    linear; ``rate`` (L,) bit/s; ``distance`` (L,) m; ``per`` (L,) packet error rate (nan where no curve is given).
     """
 
     name: str
@@ -30,6 +30,7 @@ class D2dState:
     sinr: Floats
     rate: Floats
     distance: Floats
+    per: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class NetworkState:
     stations        M str       station ids, in key order
     station_xy      M,2         m
     station_kind    M str       rsu or bs
+    station_range   M           m, inf without a limit
     loss_db         V,M         path loss, blockage and shadowing, dB; inf where the two have no link
     los             V,M u8      0 LOS, 1 blocked by vehicles, 2 blocked by buildings (or no link)
     rx_dbm          V,M         received power of the downlink, without fading; -inf out of range
@@ -60,6 +62,7 @@ class NetworkState:
     sinr_up         V,M         uplink likewise
     rate_up         V,M         bit/s to a station at its present sharing; what one more would get elsewhere
     rate_down       V,M         bit/s from it
+    per             V           packet error rate of the downlink, nan without a curve or a station
     equipped        V bool      carries a radio that stations serve
     serving         V i8        column of the serving station, -1 for none
     former          V i8        column of the station before a handover in this tick, -1 for none
@@ -74,6 +77,7 @@ class NetworkState:
     stations: tuple[str, ...]
     station_xy: Floats
     station_kind: tuple[str, ...]
+    station_range: Floats
     loss_db: Floats
     los: NDArray[np.uint8]
     rx_dbm: Floats
@@ -82,6 +86,7 @@ class NetworkState:
     sinr_up: Floats
     rate_up: Floats
     rate_down: Floats
+    per: Floats
     equipped: NDArray[np.bool_]
     serving: Index
     former: Index

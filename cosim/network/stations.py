@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import ScenarioError, nearest
+from cosim.network.choice import Span
 from cosim.network.config import NoiseConfig, RadioConfig
 from cosim.network.correlated import Ends, Floats, Index
 from cosim.network.randomness import uniform_of, uniforms_of
 from cosim.network.rates import noise_power, watts
 from cosim.traffic.geometry import Lane, NetGeometry
-from cosim.traffic.state import TrafficState, VehicleType, entity_key
+from cosim.traffic.state import TrafficState, entity_key
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +133,7 @@ class Stations:
         self._radios, self._seed = radios, seed
         self.warnings: list[str] = []
         """What is odd but not wrong, a sentence each."""
+        self._drawn: dict[str, tuple[float, float, float, float]] = {}
         self._rows: list[_Row] = []
         given: dict[str, str] = {}
         for r, (name, radio) in enumerate(radios.items()):
@@ -156,7 +158,6 @@ class Stations:
         ]
         self._slots: dict[str, int] = {}
         self._free: list[int] = []
-        self._spans: dict[str, tuple[float, float]] = {}
 
     @property
     def fixed(self) -> StationSet:
@@ -177,37 +178,40 @@ class Stations:
         keys = np.array([entity_key(row[0]) for row in rows], np.uint64)
         order = np.argsort(keys, kind="stable")
         rows = [rows[i] for i in order]
-        radios = [self._radios[self.names[row[3]]] for row in rows]
-        drawn = [
-            self._drawn(row[0], self.names[row[3]], radio) for row, radio in zip(rows, radios, strict=True)
-        ]
+        drawn = np.array([self._numbers(row) for row in rows], np.float64).reshape(-1, 4)
         return StationSet(
             ids=tuple(row[0] for row in rows),
             key=keys[order],
             slot=slot[order],
             xy=np.array([row[1:3] for row in rows], np.float64).reshape(-1, 2),
-            height=np.array([r.height or DEFAULT_HEIGHT[r.role] for r in radios], np.float64),
-            power=np.array([d[0] for d in drawn], np.float64),
-            bandwidth=np.array([d[1] for d in drawn], np.float64),
-            range=np.array([np.inf if r.range is None else r.range for r in radios], np.float64),
+            power=drawn[:, 0],
+            bandwidth=drawn[:, 1],
+            height=drawn[:, 2],
+            range=drawn[:, 3],
             radio=np.array([row[3] for row in rows], np.int64),
             host=host[order],
         )
 
-    def _drawn(self, station: str, name: str, radio: RadioConfig) -> tuple[float, float]:
-        """Return transmit power (W) and bandwidth (Hz) of a station, drawn once."""
+    def _numbers(self, row: _Row) -> tuple[float, float, float, float]:
+        """Return transmit power (W), bandwidth (Hz), height and range (m) of a station, drawn once."""
+        station, name = row[0], self.names[row[3]]
+        if station in self._drawn:
+            return self._drawn[station]
+        radio = self._radios[name]
 
-        def draw(key: str) -> float:
-            return uniform_of(self._seed, f"radios.{name}.{key}", station)
+        def number(key: str, span: Span | None, default: float) -> float:
+            if span is None:
+                return default
+            return span.at(lambda: uniform_of(self._seed, f"radios.{name}.{key}", station))
 
-        power = watts(DEFAULT_POWER_DBM[radio.role])
-        if radio.tx_power is not None:
-            power = radio.tx_power.at(lambda: draw("tx_power"))
-        if radio.rb is not None:
-            return power, radio.rb.count * radio.rb.bandwidth
-        if radio.bandwidth is not None:
-            return power, radio.bandwidth.at(lambda: draw("bandwidth"))
-        return power, DEFAULT_BANDWIDTH
+        band = DEFAULT_BANDWIDTH if radio.rb is None else radio.rb.count * radio.rb.bandwidth
+        self._drawn[station] = (
+            number("tx_power", radio.tx_power, watts(DEFAULT_POWER_DBM[radio.role])),
+            number("bandwidth", radio.bandwidth, band),
+            number("height", radio.height, DEFAULT_HEIGHT[radio.role]),
+            number("range", radio.range, np.inf),
+        )
+        return self._drawn[station]
 
     def at(self, state: TrafficState, carriers: dict[str, VehicleRadio]) -> tuple[StationSet, Index]:
         """Return the stations there at this instant and the slots that a new station has taken over."""
@@ -241,21 +245,21 @@ class Stations:
 class VehicleRadio:
     """Which vehicles carry a radio, and what it sends with; rows are vehicle slots.
 
-    ``has`` (S,) and ``power`` (S,) in W.
+    ``has`` (S,); ``power`` (S,) W; ``height`` (S,) m, by the vehicle's type unless the radio says it.
     """
 
     def __init__(self, name: str, radio: RadioConfig, seed: int) -> None:
         self.name, self.radio, self._seed = name, radio, seed
         self.has = np.zeros(0, np.bool_)
         self.power = np.zeros(0)
-        self._types: tuple[VehicleType, ...] | None = None
-        self._height = np.zeros(0)
+        self.height = np.zeros(0)
 
     def update(self, state: TrafficState, new: Index, slots: int) -> None:
         """Look at the vehicles in rows ``new``."""
         if slots > len(self.has):
             size = max(slots, 2 * len(self.has))
             self.has, self.power = np.resize(self.has, size), np.resize(self.power, size)
+            self.height = np.resize(self.height, size)
         if not len(new):
             return
         attach, slot = self.radio.attach, state.slot[new]
@@ -267,23 +271,19 @@ class VehicleRadio:
         if attach.fraction is not None:
             fits &= uniforms_of(self._seed, f"radios.{self.name}.fraction", keys) < attach.fraction
         self.has[slot] = fits
-        power = self.radio.tx_power
-        if power is None:
-            self.power[slot] = watts(DEFAULT_POWER_DBM["vehicle"])
-        elif power.low == power.high:
-            self.power[slot] = power.low
-        else:
-            u = uniforms_of(self._seed, f"radios.{self.name}.tx_power", keys)
-            self.power[slot] = power.low + u * (power.high - power.low)
+        usual = watts(DEFAULT_POWER_DBM["vehicle"])
+        self.power[slot] = self._number("tx_power", self.radio.tx_power, keys, usual)
+        tall = np.array([t.height >= TRUCK_FROM for t in state.types], np.bool_)[state.type[new]]
+        by_type = np.where(tall, TRUCK_HEIGHT, CAR_HEIGHT)
+        self.height[slot] = self._number("height", self.radio.height, keys, by_type)
 
-    def heights(self, state: TrafficState) -> Floats:
-        """Return the antenna height of every vehicle type, m, (types,)."""
-        if state.types is not self._types:
-            self._types = state.types
-            given = self.radio.height
-            tall = [TRUCK_HEIGHT if t.height >= TRUCK_FROM else CAR_HEIGHT for t in state.types]
-            self._height = np.array(tall if given is None else [given] * len(tall), np.float64)
-        return self._height
+    def _number(
+        self, key: str, span: Span | None, keys: NDArray[np.uint64], default: Floats | float
+    ) -> Floats | float:
+        if span is None or span.low == span.high:
+            return default if span is None else span.low
+        u = uniforms_of(self._seed, f"radios.{self.name}.{key}", keys)
+        return span.low + u * (span.high - span.low)
 
 
 class Tracks:
@@ -316,14 +316,14 @@ class Tracks:
 
 
 def vehicle_ends(state: TrafficState, rows: Index, heights: Floats, shift: Floats, new: Index) -> Ends:
-    """Return some vehicles as ends of links; ``new`` are rows of the traffic state, ``heights`` go by type."""
+    """Return some vehicles as ends of links; ``new`` are rows of the traffic state, ``heights`` go by slot."""
     slot = state.slot.astype(np.int64)
     xy = state.xy[rows]
     return Ends(
         key=state.key[rows],
         x=np.ascontiguousarray(xy[:, 0]),
         y=np.ascontiguousarray(xy[:, 1]),
-        h=heights[state.type[rows]],
+        h=heights[slot[rows]],
         slot=slot[rows],
         shift=shift[rows],
         body=rows,

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import pairwise
 
+from cosim.clock import US
 from cosim.errors import ScenarioError, nearest
 from cosim.network.config import ServerConfig, WiredConfig
 from cosim.network.queues import WorkQueue
@@ -81,9 +83,10 @@ class Wires:
             for a, b in _pairs(config, nodes, f"network.wired.{i}.ends"):
                 if (a, b) in self.links:
                     raise ScenarioError(f"'{a}' and '{b}' are wired twice", key=f"network.wired.{i}.ends")
-                drawn = config.rate.at(lambda: uniform_of(seed, f"wired.{i}.rate", a, b))  # noqa: B023
+                rate = config.rate.at(partial(uniform_of, seed, f"wired.{i}.rate", a, b))
+                delay = config.delay.at(partial(uniform_of, seed, f"wired.{i}.delay", a, b))
                 for start, end in ((a, b), (b, a)):
-                    self.links[start, end] = Wire(start, end, WorkQueue(round(drawn)), config.delay)
+                    self.links[start, end] = Wire(start, end, WorkQueue(round(rate)), round(delay * US))
         self._next: dict[str, list[Wire]] = {}
         for wire in self.links.values():
             self._next.setdefault(wire.start, []).append(wire)

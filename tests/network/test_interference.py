@@ -39,9 +39,11 @@ def loops(tx, rx, power, alloc, gains, same="interferes", half_duplex=False, spl
                 continue
             noise = NOISE
             for i in range(len(tx)):
-                if i == l or not alloc[i, k] or tx[i] == rx[l] or (same == "shared" and tx[i] == tx[l]):
+                own = tx[i] == tx[l] and same != "interferes"
+                if i == l or not alloc[i, k] or tx[i] == rx[l] or own:
                     continue
-                noise += sent[i] * float(gains(tx[i], rx[l], k))
+                copies = sum(tx[o] == tx[i] and alloc[o, k] for o in range(len(tx))) if same == "once" else 1
+                noise += sent[i] * float(gains(tx[i], rx[l], k)) / copies
             result[l, k] = sent[l] * float(gains(tx[l], rx[l], k)) / noise
     return result
 
@@ -56,7 +58,7 @@ def one_hot(block: np.ndarray, blocks: int) -> np.ndarray:
     return (block[:, None] == np.arange(blocks)) & (block >= 0)[:, None]
 
 
-@pytest.mark.parametrize("same", ["interferes", "shared"])
+@pytest.mark.parametrize("same", ["interferes", "once", "shared"])
 @pytest.mark.parametrize("half_duplex", [False, True])
 @pytest.mark.parametrize(("n", "devices", "blocks"), [(60, 30, 1), (60, 200, 7), (130, 300, 2), (9, 5, 3)])
 def test_grouped_dense_and_matrix_agree(
@@ -73,7 +75,7 @@ def test_grouped_dense_and_matrix_agree(
     np.testing.assert_allclose(grouped, expected.sum(axis=1), rtol=1e-9)
 
 
-@pytest.mark.parametrize("same", ["interferes", "shared"])
+@pytest.mark.parametrize("same", ["interferes", "once", "shared"])
 @pytest.mark.parametrize("split", [True, False])
 def test_links_on_several_blocks(same: str, split: bool) -> None:
     gains, (tx, rx) = Plane(40, 4), links(50, 40, 5)

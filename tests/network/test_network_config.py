@@ -88,6 +88,11 @@ MISTAKES = {
     "fading: none": ("fading: raleigh", "did you mean 'rayleigh'"),
     'poi: "rsu_*"': ('poi: "rsu_*", fraction: 0.5', "vehicle and vtype only"),
     "every: 1 s": ("every: 0 s", "greater than 0"),
+    "channel: v2i}]": ("channel: v2i, packet_errors: lte}]", "unknown packet error curve 'lte'"),
+    "cpu: 1 GHz": ("cpu: {uniform: [2 GHz, 1 GHz]}", "must rise"),
+    "tx_power: 30 dBm, b": ("tx_power: {uniform: 3}, b", "two ends"),
+    "down: 0": ("down: -1 kB", "at least 0"),
+    "model: friis": ("modle: friis", "model"),
 }
 
 SMALL = """

@@ -78,7 +78,10 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
     for x, y in zip(a, b, strict=True):
         for field in dataclasses.fields(NetworkState):
             one, two = getattr(x, field.name), getattr(y, field.name)
-            assert np.array_equal(one, two) if isinstance(one, np.ndarray) else str(one) == str(two)
+            if isinstance(one, np.ndarray) and one.dtype == float:
+                assert np.array_equal(one, two, equal_nan=True)
+            else:
+                assert np.array_equal(one, two) if isinstance(one, np.ndarray) else str(one) == str(two)
     assert na.events() == nb.events()
 
 
@@ -493,3 +496,70 @@ def test_draws_belong_to_ticks_not_to_calls() -> None:
     later = build(section, net(POIS)).step(Road().at(4 * TICK, places)).snr
     assert np.array_equal(a, again)
     assert not np.array_equal(a, later)
+
+
+def test_agents_may_order_bandwidth() -> None:
+    section = v2i()
+    section["links"][0]["share"] = "agent"
+    network, road = build(section, net({"rsu_0": (500.0, 500.0)})), Road()
+    places = {"a": (480.0, 500.0), "b": (530.0, 500.0), "c": (500.0, 560.0)}
+    state = network.step(road.at(0, places))
+    assert not state.rate_down.any()
+    rows = np.array([state.ids.index(i) for i in "ab"])
+    network.order_bandwidth(rows, np.array([2e6, 6e6]))
+    state = network.step(road.at(TICK, places))
+    efficiency = np.log2(1.0 + state.sinr[:, 0])
+    np.testing.assert_allclose(state.rate_down[rows, 0], np.array([2e6, 6e6]) * efficiency[rows])
+    assert state.rate_down[state.ids.index("c"), 0] == 0.0
+    network.order_bandwidth(rows, np.array([10e6, 30e6]))
+    state = network.step(road.at(2 * TICK, places))
+    np.testing.assert_allclose(
+        state.rate_down[rows, 0], np.array([5e6, 15e6]) * np.log2(1.0 + state.sinr[rows, 0])
+    )
+    with pytest.raises(ValueError, match="negative"):
+        network.order_bandwidth(rows, np.array([-1.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [
+        ("lte_v2x_mcs7", lambda s: rates.ErrorCurve(2.09, 1.45)(s)),
+        ({"snr50": "30 dB", "width": "5 dB"}, lambda s: rates.ErrorCurve(30.0, 5.0)(s)),
+        ({"table": [[0, 1], [40, 0.5], [60, 0]]}, lambda s: np.interp(s, [0, 40, 60], [1, 0.5, 0])),
+    ],
+)
+def test_packet_errors_follow_a_curve(curve: Any, expected: Any) -> None:
+    section = whole({"pathloss": "macro"}, {"pathloss": "power_law"})
+    for link in section["links"][::2]:
+        link["packet_errors"] = curve
+    (state,), _ = run(section, [somewhere(20)])
+    by_rsu = np.array([s >= 0 and state.stations[s] != "bs_0" for s in state.serving])
+    found = 10 * np.log10(state.of_serving(state.sinr)[by_rsu])
+    np.testing.assert_allclose(state.per[by_rsu], expected(found))
+    assert np.isnan(state.per[~by_rsu]).all()
+    links = state.d2d[0]
+    np.testing.assert_allclose(links.per, expected(10 * np.log10(links.sinr)))
+
+
+def test_heights_ranges_delays_and_limits_may_be_drawn() -> None:
+    section = whole({"pathloss": "two_ray_ground"}, {"pathloss": "power_law"})
+    section["radios"]["rsu"].update(height={"uniform": ["5 m", "9 m"]}, range={"uniform": ["300 m", "600 m"]})
+    section["radios"]["obu"]["height"] = {"uniform": ["1.5 m", "3 m"]}
+    section["wired"][0]["delay"] = {"uniform": ["1 ms", "9 ms"]}
+    section["servers"][0]["backlog_max"] = {"uniform": [1e9, 2e9]}
+    (state,), network = run(section, [somewhere(30)])
+    rsus = [i for i, kind in enumerate(state.station_kind) if kind == "rsu"]
+    assert len(set(state.station_range[rsus])) == 5
+    assert np.isinf(np.delete(state.station_range, rsus)).all()
+    heights = network.stations.height[rsus]
+    assert 5.0 <= heights.min() < heights.max() <= 9.0
+    carried = network._carriers["obu"].height[:30]
+    assert 1.5 <= carried.min() < carried.max() <= 3.0
+    assert len({w.delay_us for w in network.edge.wires.links.values()}) > 5
+    assert len({s.limit for s in network.edge.servers.values()}) == 6
+
+
+def test_too_short_distances_are_counted() -> None:
+    (state,), network = run(v2i({"pathloss": "tr38901_umi"}), [{"a": (150.0, 481.0), "b": (600.0, 600.0)}])
+    assert network.clamped == 1
+    assert np.isfinite(state.loss_db).all()
