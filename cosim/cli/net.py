@@ -76,18 +76,58 @@ def import_(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A net, its folder, or a .net.xml file.")],
+    name: Annotated[
+        str | None, typer.Argument(help="A net, its folder, or a .net.xml file; default: the scenario's net.")
+    ] = None,
     variant: Annotated[str | None, typer.Option(help="One of the net's variants.")] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help="Add the coverage of this scenario's stations: SINR over the plane.")
+    ] = None,
+    spacing: Annotated[str, typer.Option(help="Distance of the points of a coverage map.")] = "10 m",
     out: Annotated[
         Path | None, typer.Option(help="PNG file; default NAME[.VARIANT].png in the working folder.")
     ] = None,
 ) -> None:
-    """Draw a net as a PNG: lanes, junctions, signals, stations, buildings and a scale bar."""
+    """Draw a net as a PNG: lanes, junctions, signals, stations, buildings, a scale bar, and coverage if asked for."""
     from cosim.plots.net_map import save_net_map
     from cosim.traffic.nets import file_stem
 
+    if out is not None and out.suffix.lower() != ".png":
+        raise ScenarioError(f"--out should end in .png, not '{out.name}'")
+    if scenario is not None:
+        typer.echo(_show_coverage(scenario, name, spacing, out))
+        return
+    if name is None:
+        raise ScenarioError("say which net to draw, or --scenario whose coverage")
     net = find_net(name, variant)
-    target = out or Path(f"{file_stem(net.name, variant)}.png")
-    if target.suffix.lower() != ".png":
-        raise ScenarioError(f"--out should end in .png, not '{target.name}'")
-    typer.echo(save_net_map(net, target))
+    typer.echo(save_net_map(net, out or Path(f"{file_stem(net.name, variant)}.png")))
+
+
+def _show_coverage(scenario_name: str, net_name: str | None, spacing: str, out: Path | None) -> Path:
+    """Draw the SINR that a vehicle would have over the plane of a scenario's net."""
+    from cosim.network import NetworkConfig, coverage_map
+    from cosim.plots.coverage import Coverage, coverage_overlay
+    from cosim.plots.net_map import save_net_map
+    from cosim.scenario import load_scenario
+    from cosim.scenario.units import LENGTH
+    from cosim.traffic.nets import load_geometry
+
+    scenario = load_scenario(scenario_name)
+    net = find_net(scenario.traffic.net, scenario.traffic.variant)
+    if net_name is not None and find_net(net_name).name != net.name:
+        raise ScenarioError(f"scenario '{scenario.name}' is on net '{net.name}', not on '{net_name}'")
+    if scenario.network is None:
+        raise scenario.error("network", f"scenario '{scenario.name}' has no network, so no coverage")
+    config = scenario.parse("network", NetworkConfig)
+    try:
+        step = LENGTH.read(spacing)
+    except ValueError as error:
+        raise ScenarioError(f"--spacing {spacing}: {error}") from None
+    try:
+        found = coverage_map(config, load_geometry(net), scenario.seed, spacing=step)
+    except ScenarioError as error:
+        raise scenario.locate_error(error) from None
+    cells = Coverage(found.sinr_db, found.x[0] - step / 2, found.y[0] - step / 2, step, "downlink SINR [dB]")
+    title = f"{net.name}: coverage of scenario {scenario.name}"
+    target = out or Path(f"{scenario.name}.coverage.png")
+    return save_net_map(net, target, [coverage_overlay(cells)], title=title)
