@@ -106,7 +106,7 @@ def show(
 def _show_coverage(scenario_name: str, net_name: str | None, spacing: str, out: Path | None) -> Path:
     """Draw the SINR that a vehicle would have over the plane of a scenario's net."""
     from cosim.network import NetworkConfig, coverage_map
-    from cosim.plots.coverage import Coverage, coverage_overlay
+    from cosim.plots.coverage import Coverage, coverage_overlay, stations_overlay
     from cosim.plots.net_map import save_net_map
     from cosim.scenario import load_scenario
     from cosim.scenario.units import LENGTH
@@ -130,4 +130,9 @@ def _show_coverage(scenario_name: str, net_name: str | None, spacing: str, out: 
     cells = Coverage(found.sinr_db, found.x[0] - step / 2, found.y[0] - step / 2, step, "downlink SINR [dB]")
     title = f"{net.name}: coverage of scenario {scenario.name}"
     target = out or Path(f"{scenario.name}.coverage.png")
-    return save_net_map(net, target, [coverage_overlay(cells)], title=title)
+    return save_net_map(
+        net,
+        target,
+        [coverage_overlay(cells), stations_overlay(found.stations, found.station_xy)],
+        title=title,
+    )

@@ -64,6 +64,31 @@ def gathered(x: ArrayLike, y: ArrayLike, values: ArrayLike, *, cell: float, labe
     return Coverage(mean.reshape(shape), left * cell, low * cell, cell, label)
 
 
+def stations_overlay(names: Sequence[str], xy: ArrayLike) -> Overlay:
+    """Return an overlay that marks stations at *xy* (n, 2) m which are no POIs of the net (those are drawn anyway)."""
+
+    def draw(axes: Any, geometry: NetGeometry) -> None:
+        known = {poi.id for poi in geometry.pois}
+        for name, (x, y) in zip(names, np.asarray(xy, dtype=np.float64).tolist(), strict=True):
+            if name not in known:
+                axes.scatter(
+                    [x], [y], s=60, marker="^", c="#7b3294", edgecolors="white", zorder=Layer.STATIONS
+                )
+                axes.annotate(
+                    name,
+                    (x, y),
+                    xytext=(0, -8),
+                    textcoords="offset points",
+                    ha="center",
+                    va="top",
+                    fontsize=8,
+                    bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
+                    zorder=Layer.LABELS,
+                )
+
+    return draw
+
+
 def coverage_overlay(coverage: Coverage, *, on_roads: bool = False) -> Overlay:
     """Return an overlay for `draw_net` that colours the cells of *coverage* and adds the colour bar.
 

@@ -59,3 +59,17 @@ def test_show_writes_a_png_named_after_net_and_variant(tmp_path, monkeypatch):
 def test_show_refuses_another_kind_of_file(tmp_path):
     with pytest.raises(ScenarioError, match=r"should end in \.png, not 'map.svg'"):
         cosim_net("show", "urban_rsu", "--out", str(tmp_path / "map.svg"))
+
+
+def test_show_draws_the_coverage_of_a_scenario(tmp_path):
+    out = tmp_path / "cell.png"
+    said = cosim_net("show", "--scenario", "d2d_cell", "--spacing", "40 m", "--out", str(out))
+    assert said.strip() == str(out)
+    plain = tmp_path / "plain.png"
+    cosim_net("show", "urban_rsu", "--out", str(plain))
+    assert out.stat().st_size > plain.stat().st_size
+
+
+def test_show_says_when_a_scenario_has_no_network():
+    with pytest.raises(ScenarioError, match="has no network"):
+        cosim_net("show", "--scenario", "highway_350vph")
