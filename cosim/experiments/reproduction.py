@@ -226,7 +226,9 @@ def table_rows(made: Reproduced) -> Iterator[tuple[str, ...]]:
             given += f" ({number(row['published_low'])} to {number(row['published_high'])})"
         ours = number(row["mean"])
         if row["ci_low"] is not None:
-            ours += f" ± {number((row['ci_high'] - row['ci_low']) / 2)}"
+            half = (row["ci_high"] - row["ci_low"]) / 2
+            # Equal values leave a spread of rounding errors.
+            ours += f" ± {number(half if half > 1e-9 * abs(row['mean']) else 0.0)}"
         names = [row[name] or "" for name in labels]
         yield (measures[row["metric"]], *names, given, ours, str(row["n"]), row["verdict"])
 
