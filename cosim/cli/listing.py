@@ -61,9 +61,8 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
 
         return [(name, AGENTS.origin(name)) for name in AGENTS.names()]
     if kind is Kind.metrics:
-        from cosim.tasks import tasks
-
         from cosim.network.metrics import NetworkMetrics
+        from cosim.tasks import tasks
 
         of_tasks = [(metric, name) for name in tasks.names() for metric in tasks.get(name).metric_names]
         return of_tasks + [(metric, "network") for metric in NetworkMetrics(1).values()]

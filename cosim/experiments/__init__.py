@@ -29,7 +29,7 @@ _WHERE = {
     "read_grid": "grid",
 }
 
-__all__ = [*_WHERE]  # noqa: PLE0604
+__all__ = [*_WHERE]
 
 
 def __getattr__(name: str) -> Any:

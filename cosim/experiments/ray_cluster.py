@@ -74,5 +74,5 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
     except OSError as error:
         raise ScenarioError(
-            f"--ray-address {address}: nobody answers there ({error.strerror or error}); start Ray with: ray start --head"
+            f"--ray-address {address}: nobody answers there ({error.strerror or error}); start it: ray start --head"
         ) from None
