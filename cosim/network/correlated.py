@@ -21,7 +21,7 @@ from cosim.randomness import stream_key
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-BLOCK = 16384
+BLOCK = 8192
 """Pairs evaluated at once: a dozen arrays of this size stay in the second-level cache."""
 
 

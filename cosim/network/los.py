@@ -54,7 +54,7 @@ def _street(d: Floats, scale: float) -> Floats:
     near = np.maximum(d, 18.0)  # up to 18 m this makes the probability 1
     np.divide(18.0, near, out=near)
     p = np.exp(d * (-1.0 / scale))
-    p *= 1.0 - near
+    p -= p * near
     p += near
     return p
 
@@ -92,7 +92,8 @@ def normal_cdf(x: Floats) -> Floats:
     for _ in range(4):
         tail *= tail
     np.divide(0.5, tail, out=tail)
-    return np.where(x > 0.0, 1.0 - tail, tail)
+    np.subtract(1.0, tail, out=tail, where=x > 0.0)
+    return tail
 
 
 @dataclass(slots=True)

@@ -77,11 +77,15 @@ class Walk:
         # Only whole rows and columns ever begin anew, so a look at one of each finds them.
         begins = bool(new.size) and bool(np.isnan(new[:, 0]).any() or np.isnan(new[0]).any())
         keep, fresh = _weights(moved, d_corr)
-        if other is not None:
+        if other is None:
+            new *= keep
+            step = fresh * z
+        else:
             keep_too, fresh_too = _weights(moved, other[1])
-            keep, fresh = np.where(other[0], keep_too, keep), np.where(other[0], fresh_too, fresh)
-        new *= keep
-        new += fresh * z
+            new *= np.where(other[0], keep_too, keep)
+            step = np.where(other[0], fresh_too, fresh)
+            step *= z
+        new += step
         if begins:
             np.copyto(new, z, where=np.isnan(new))
         self.state[at] = new
