@@ -80,15 +80,18 @@ DRIVING = {
     # A perfect step pays about 0, so that leaving the road is neither punished nor rewarded.
     "reward_shift": -11.0,
     "reward_scale": 0.1,
+    # Where the reward does not care for the lane, neither would the policy, and change it at every other step.
+    "choice_cost": (0.1, 0.1, 0.1, 0.0, 0.0, 0.0, 0.1, 0.1, 0.1),
     "divide": ((1, 3.0), (4, 2.0), (5, 10.0), (6, 10.0), (7, 10.0)),
     "one_hot": ((1, 4), (4, 3)),
+    "cross": ((1, 4, 4, 3),),
 }
 
 RECIPES = {
     "default": Recipe(
         about="the driving task: own reward with kappa 30, gamma .9 (tpe_marl, section 12)",
         agent=DRIVING,
-        training={"best_by": "success_rate"},
+        training={"best_by": "success_rate,-vehicles_collided"},
         settings=("tasks.{task}.kappa=30", "tasks.{task}.remove_slow=1 m/s"),
     ),
     "plain": Recipe(

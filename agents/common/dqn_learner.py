@@ -147,7 +147,7 @@ class DQNLearner:
         q = chosen(self._net(obs), self._tensor(batch.action))
         loss = td_loss(q, goal, usable, self._config.huber)
         self._optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self._net.parameters(), self._config.clip)
         self._optimizer.step()
         soft_copy(self._average, self._net, self._config.average)
@@ -157,8 +157,9 @@ class DQNLearner:
     def _shortfall(self, obs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return V(s) - Q(s, a) of the target network, V over the allowed choices."""
         held = self._target(obs)
-        best = held.masked_fill(~self._tensor(batch.mask), -torch.inf).max(dim=1).values
-        return best - chosen(held, self._tensor(batch.action))
+        best = held.masked_fill(~self._tensor(batch.mask), -torch.inf).amax(dim=1)
+        shortfall: torch.Tensor = best - chosen(held, self._tensor(batch.action))
+        return shortfall
 
     def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)

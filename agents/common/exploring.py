@@ -18,7 +18,7 @@ def greedy(scores: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> NDArr
     """Return (n,) the allowed choice of highest score in each row; the first of equals."""
     if mask is not None:
         scores = np.where(mask, scores, -np.inf)
-    return scores.argmax(axis=1)
+    return np.asarray(scores.argmax(axis=1))
 
 
 def epsilon_greedy(

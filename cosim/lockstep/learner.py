@@ -221,8 +221,8 @@ class Recipe:
     """A named way to train a method: what differs from the defaults.
 
     ``agent`` holds values of the method's Config, ``training`` of
-    :class:`cosim.experiments.options.TrainingConfig`, ``settings`` scenario settings (``key=value``) that
-    hold while collecting and not while evaluating.
+    :class:`cosim.experiments.train_config.TrainingConfig`, ``settings`` scenario settings (``key=value``, with
+    ``{task}`` for the task's name) that hold while collecting and not while evaluating.
     """
 
     about: str = ""
