@@ -1,4 +1,4 @@
-"""Agents of no paper (``human``, ``keep_lane``, ``random``, ``rule_based``; ``dqn`` learns) and parts that methods share.
+"""Agents of no paper (``human``, ``keep_lane``, ``random``, ``rule_based``; ``dqn`` learns) and parts methods share.
 
 Each agent has a module of its own, so that naming one imports that one only.  Parts that methods share: ``exploring``
 and ``sampling`` choose, ``perceptron`` and ``recurrent_policy`` act in NumPy, ``networks`` and ``recurrent`` are their
