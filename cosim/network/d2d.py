@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from cosim.network.allocation import ALLOCATORS, Request, SlotMemory, check_blocks
-from cosim.network.channel import Channel
+from cosim.network.channel import Channel, gain_of
 from cosim.network.config import LinkConfig, RadioConfig
 from cosim.network.correlated import Ends, Floats, Index
 from cosim.network.interference import sensed, sinr_links
@@ -152,13 +152,17 @@ class D2dGroup:
             blocks=self.blocks,
             step=self._step,
             noise=self.noise,
-            gains=self.channel.gains,
+            gains=self._mean_gains,
             draw=draw,
             draw_tx=draw_tx,
             memory=self.memory,
             ordered=ordered,
         )
         return check_blocks(self._allocator(request, self._params), self.blocks, self._allocator.name)
+
+    def _mean_gains(self, tx: Index, rx: Index, block: Index) -> Floats:
+        """Return gains without fading, which is what an allocator can know beforehand."""
+        return gain_of(self.channel.loss_of(tx, rx)[0])
 
     def _listen(self, tx: Index, block: Index) -> None:
         """Update the moving average of what every vehicle hears in each block."""

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,10 +97,15 @@ class Network:
 
     @classmethod
     def build(
-        cls, config: NetworkConfig, geometry: NetGeometry, seed: int, step_us: int = 100_000
+        cls,
+        config: NetworkConfig | Mapping[str, Any],
+        geometry: NetGeometry,
+        seed: int,
+        step_us: int = 100_000,
     ) -> Network:
-        """Return the network of a scenario; see the class."""
-        return cls(config, geometry, seed, step_us)
+        """Return the network of a scenario; *config* may also be the section as plain data."""
+        known = config if isinstance(config, NetworkConfig) else NetworkConfig.model_validate(config)
+        return cls(known, geometry, seed, step_us)
 
     # --- a tick -----------------------------------------------------------------------------------------
 
@@ -375,7 +381,8 @@ class Network:
 
     def migrate(self, job: str, source: str, target: str, share: float = 1.0, state_bits: int = 0) -> float:
         """Move a share of a job's remaining work now and return the cycles; see :meth:`Edge.migrate`."""
-        return self.edge.migrate(job, source, target, share, state_bits) / 1e6
+        name = job.id if isinstance(job, Job) else job
+        return self.edge.migrate(name, source, target, share, state_bits) / 1e6
 
     def events(self) -> NetworkEvents:
         """Return what happened since the last call."""
