@@ -65,9 +65,9 @@ class Request:
     """L links that want blocks.
 
     ``tx, rx`` (L,) are vehicle rows, ``slot`` (V,) their slots, ``power`` (L,) W, ``blocks`` the number K, ``step``
-    the tick's number, ``noise`` W in a block, ``gains`` as in :mod:`cosim.network.interference` but without fading; ``draw(purpose)``
-    gives a uniform in (0, 1) for every link, ``draw_tx(purpose)`` for every vehicle; ``ordered`` (L,) holds what
-    agents have ordered (-1 none).
+    the tick's number, ``noise`` W in a block, ``gains`` as in :mod:`cosim.network.interference` but without
+    fading; ``draw(purpose)`` gives a uniform in (0, 1) for every link, ``draw_tx(purpose)`` for every vehicle;
+    ``ordered`` (L,) holds what agents have ordered (-1 none).
     """
 
     tx: Index
