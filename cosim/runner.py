@@ -25,6 +25,7 @@ from cosim.recorder import RunRecorder
 from cosim.recording import RunWriter, hash_files, load_run
 from cosim.registry import load_plugins
 from cosim.scenario import Scenario, load_scenario, scenario_from_resolved
+from cosim.traffic.backend import interrupt
 from cosim.traffic.gui import GuiOptions, LeftWindow, check_gui
 
 _log = logging.getLogger("cosim.run")
@@ -171,16 +172,16 @@ def _drive(
         recorder = RunRecorder(writer, scenario.record, ready.tasks)
         end = scenario.warmup_us + scenario.duration_us
         progress = options.progress
-        assembly = assemble(
-            ready,
-            backend=options.backend,
-            gui=options.gui,
-            agents=agents,
-            work=writer.dir / "sumo",
-            recorder=recorder,
-            progress=None if progress is None else (lambda t_us: progress(t_us, end)),
-        )
         with terminable():
+            assembly = assemble(
+                ready,
+                backend=options.backend,
+                gui=options.gui,
+                agents=agents,
+                work=writer.dir / "sumo",
+                recorder=recorder,
+                progress=None if progress is None else (lambda t_us: progress(t_us, end)),
+            )
             for name, info in ready.infos.items():
                 hosts[name].reset(info)
             assembly.engine.run(hosts)
@@ -271,28 +272,25 @@ def _closing(hosts: Mapping[str, AgentHost]) -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C, so that a batch system's stop ends a run tidily."""
-    if threading.current_thread() is not threading.main_thread():
+    """Treat SIGTERM as Ctrl-C, so that a batch system's stop ends a run tidily; neither cuts SUMO's answers short."""
+    with _handling(interrupt):
         yield
-        return
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Hold Ctrl-C and SIGTERM back while a run's last rows are written; it takes well under a second."""
+    with _handling(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handling(handler: Any) -> Iterator[None]:
+    """Give SIGINT and SIGTERM another handler; does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -281,6 +281,8 @@ class TraciBackend:
                     words = self.last_words()
                     raise TrafficError(f"SUMO could not be started: {words or in_one_line(why)}") from why
         assert connection is not None
+        if not gui:  # sumo-gui may be paused for hours, in the middle of an exchange
+            connection._sendCmd = _whole(connection._sendCmd)
         self.api: Any = connection
         self._vehicle = connection.vehicle
         self._news: dict[int, Any] = {}
@@ -362,6 +364,41 @@ def _connect(port: int, process: subprocess.Popen[bytes]) -> Any:
             if time.monotonic() > give_up:
                 raise
             time.sleep(0.02)
+
+
+class _Exchange:
+    """Whether an exchange with a SUMO process is under way, and whether it shall be the last."""
+
+    under_way = False
+    interrupted = False
+
+
+def interrupt(*_: object) -> None:
+    """Raise KeyboardInterrupt: at once, or as soon as the exchange with SUMO that is under way is over.
+
+    An answer read by half would leave the connection useless, also for closing SUMO tidily.  A second call is not
+    held back.  Fit to be a signal's handler.
+    """
+    if _Exchange.under_way and not _Exchange.interrupted:
+        _Exchange.interrupted = True
+        return
+    raise KeyboardInterrupt
+
+
+def _whole(exchange: Callable[..., Any]) -> Callable[..., Any]:
+    """Return *exchange* so that :func:`interrupt` meanwhile takes effect after it."""
+
+    def whole(*arguments: Any) -> Any:
+        _Exchange.under_way = True
+        try:
+            return exchange(*arguments)
+        finally:
+            _Exchange.under_way = False
+            if _Exchange.interrupted:
+                _Exchange.interrupted = False
+                raise KeyboardInterrupt
+
+    return whole
 
 
 def end_window(process: subprocess.Popen[bytes], patience_s: float = 0.0) -> None:
