@@ -1,0 +1,228 @@
+"""``tpe_marl.qmix`` and ``tpe_marl.tpe_qmix``: their configurations, the ways to train them, and acting, in NumPy.
+
+Both act alike: one recurrent network, shared by all vehicles, values each vehicle's nine actions.  The topology is
+seen by the mixer and by the reward, that is only in training: :mod:`agents.tpe_marl.qmix_learner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from agents.common.exploring import epsilon_greedy, greedy
+from agents.tpe_marl.recurrent_actor import InputRows, Remembering, driving_role
+from agents.tpe_marl.topology import TopologySet
+from cosim.lockstep.learner import Actor, Learner, Recipe, Setup
+from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
+from cosim.lockstep.weights import read_policy
+
+QMIX = "tpe_marl.qmix"
+TPE = "tpe_marl.tpe_qmix"
+NET = "agent"
+EPSILON = "epsilon"
+
+
+class QmixConfig(BaseModel):
+    """What can be set of QMIX; the defaults are the recipe of tpe_marl.md, section 12.
+
+    Steps are environment steps of all workers together.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hidden: int = Field(64, ge=1, description="width of the recurrent network")
+    heads: int = Field(1, ge=1, le=2, description="linear heads that are added")
+    head_penalty: float = Field(0.0, ge=0, description="weight of the second head's mean size in the loss")
+    embed: int = Field(32, ge=1, description="width of the mixer")
+    mixer_hidden: int = Field(64, ge=1, description="width of the networks that make its weights")
+    slots: int = Field(25, ge=1, description="vehicles at once while learning")
+    gamma: float = Field(0.9, ge=0, lt=1)
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: float = Field(5e-4, gt=0)
+    last_learning_rate: float = Field(0.03, ge=0, le=1, description="share of it left at the end")
+    batch: int = Field(16, ge=1, description="stretches a gradient step")
+    stretch: int = Field(10, ge=0, description="decisions of a stretch; 0: whole windows")
+    burn_in: int = Field(3, ge=0, description="decisions of it that only fill the memory")
+    steps_per_update: float = Field(20.0, gt=0, description="environment steps a gradient step")
+    learn_from: int = Field(5760, ge=1, description="steps taken before learning begins")
+    memory: int = Field(500, ge=1, description="windows held")
+    target_every: int = Field(200, ge=1, description="gradient steps between copies to the target networks")
+    huber: float | None = Field(1.0, description="error beyond which the loss is linear; null: squared error")
+    clip: float = Field(10.0, gt=0, description="largest norm of a gradient")
+    average: float = Field(
+        0.005, gt=0, le=1, description="share by which the shipped weights follow at each gradient step"
+    )
+    epsilon: tuple[float, float] = Field((1.0, 0.05), description="exploration at first and at last")
+    epsilon_steps: int = Field(20_000, ge=0, description="steps from first to last")
+    reward_shift: float = Field(-11.0, description="added to the team reward before it is scaled")
+    reward_scale: float = 0.1
+    lane_change_cost: float = Field(
+        0.0, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
+    )
+    one_hot: tuple[tuple[int, int], ...] = Field(
+        ((1, 4), (4, 3)), description="(column, values) of the observation to spell out: lane and target"
+    )
+    inflow: bool = Field(False, description="the agent's input has the last inflow")
+    scaled_state: bool = Field(True, description="the mixer's state is brought to about 1")
+
+
+class TpeConfig(QmixConfig):
+    """What TPE adds: topology in the mixer's state, and two intrinsic rewards."""
+
+    topology_set: TopologySet = Field("nearest_farthest", description="the paper's (a), (b) or (c)")
+    bits: int = Field(8, ge=1, le=32, description="of SimHash")
+    state: Literal["topology", "both"] = Field(
+        "topology", description="what the mixer sees beside the traffic: topology, or also the plain state"
+    )
+    visit_weight: float = Field(0.1, ge=0, description="of r_vis, added to the scaled reward")
+    topology_weight: float = Field(0.2, ge=0, description="of r_topo, added to the scaled reward")
+    past: int = Field(10, ge=1, description="inputs of a vehicle that TopologyNet sees")
+    latent: int = Field(16, ge=1)
+    topology_batch: int = Field(32, ge=1, description="instants a gradient step of TopologyNet")
+    topology_learning_rate: float = Field(5e-4, gt=0)
+    kl_weight: float = Field(0.001, ge=0)
+    rg_weight: float = Field(0.01, ge=0)
+    rg_sign: Literal[-1, 1] = -1
+    decay: bool = Field(False, description="shrink the encoder by the learning rate, as eq (30) is printed")
+
+
+_COLLECTING = ("tasks.{task}.remove_slow=1 m/s", "tasks.{task}.max_cavs=25")
+_BEST = {"best_by": "success_rate,-vehicles_collided"}
+
+RECIPE = Recipe(
+    about="what learns: short stretches, Huber, gamma .9, kappa 30, averaged weights (tpe_marl.md, section 12)",
+    training=_BEST,
+    settings=("tasks.{task}.kappa=30", *_COLLECTING),
+)
+
+_LITERAL: dict[str, Any] = {
+    "heads": 2,
+    "gamma": 0.99,
+    "optimizer": "rmsprop",
+    "last_learning_rate": 1.0,
+    "batch": 32,
+    "stretch": 0,
+    "burn_in": 0,
+    "steps_per_update": 180.0,
+    "memory": 10_000,
+    "huber": None,
+    "average": 1.0,
+    "epsilon_steps": 50_000,
+    "reward_shift": 0.0,
+    "reward_scale": 1.0,
+    "one_hot": (),
+    "inflow": True,
+    "scaled_state": False,
+}
+_LITERAL_ABOUT = "the paper's settings as printed, where it prints them (tpe_marl.md, sections 5 and 6)"
+
+RECIPES = {
+    "default": RECIPE,
+    "recipe": RECIPE,
+    "literal": Recipe(about=_LITERAL_ABOUT, agent=_LITERAL, training=_BEST, settings=_COLLECTING),
+}
+TPE_RECIPES = {
+    **RECIPES,
+    "literal": Recipe(
+        about=_LITERAL_ABOUT,
+        agent={**_LITERAL, "kl_weight": 1.0, "decay": True, "topology_batch": 180},
+        training=_BEST,
+        settings=_COLLECTING,
+    ),
+}
+
+
+class QmixActor:
+    """The deciding half of both: a step of the recurrent network for all vehicles at once, exploration by key."""
+
+    def __init__(self, info: EpisodeInfo, config: QmixConfig, name: str) -> None:
+        driving_role(info, name)
+        self._seed = info.seed
+        self._net = Remembering(name, InputRows(name, config.one_hot, config.inflow))
+        self._epsilon = 0.0
+
+    def reset(self, info: EpisodeInfo) -> None:
+        """Forget all vehicles and draw by this episode's seed from now on."""
+        self._seed = info.seed
+        self._net.clear()
+
+    def act(self, observations: Observations, explore: bool) -> Actions:
+        """One choice a row."""
+        n = observations.active
+        mask = None if observations.mask is None else observations.mask[:n]
+        keys, scores = self._net.scores(observations)
+        if explore:
+            choice = epsilon_greedy(scores, mask, self._epsilon, keys, self._seed, observations.t_us)
+        else:
+            choice = greedy(scores, mask)
+        self._net.acted(choice)
+        return Actions(choice)
+
+    def load_policy(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Act with these weights; ``epsilon`` comes along where exploration is wanted."""
+        self._net.load(weights, NET)
+        self._epsilon = float(weights[EPSILON][0]) if EPSILON in weights else 0.0
+
+
+class Qmix:
+    """The agent: acts greedily with trained weights."""
+
+    needs_weights = True
+    name: ClassVar[str] = QMIX
+    Config: ClassVar[type[QmixConfig]] = QmixConfig
+    recipes: ClassVar[Mapping[str, Recipe]] = RECIPES
+
+    def __init__(self, weights: Path) -> None:
+        self._policy = read_policy(weights, self.name)
+        self._config = self.Config.model_validate(self._policy.about.get("config", {}))
+        self._actor: QmixActor | None = None
+
+    def reset(self, info: EpisodeInfo) -> None:
+        """AgentError if the weights do not fit the task."""
+        self._actor = QmixActor(info, self._config, self.name)
+        self._actor.load_policy(self._policy.arrays)
+
+    def act(self, observations: Observations) -> Actions:
+        """One choice a row."""
+        assert self._actor is not None, "reset comes first"
+        return self._actor.act(observations, explore=False)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    @staticmethod
+    def actor(setup: Setup) -> Actor:
+        """Make the deciding half for a worker."""
+        return QmixActor(setup.info, setup.config, QMIX)
+
+    @staticmethod
+    def learner(setup: Setup) -> Learner:
+        """Make a learner."""
+        from agents.tpe_marl.qmix_learner import QmixLearner, SlotState
+
+        return QmixLearner(setup, QMIX, SlotState(setup.config))
+
+
+class TpeQmix(Qmix):
+    """The agent of TPE: the same, from weights learnt with topology."""
+
+    name: ClassVar[str] = TPE
+    Config: ClassVar[type[QmixConfig]] = TpeConfig
+    recipes: ClassVar[Mapping[str, Recipe]] = TPE_RECIPES
+
+    @staticmethod
+    def actor(setup: Setup) -> Actor:
+        """Make the deciding half for a worker."""
+        return QmixActor(setup.info, setup.config, TPE)
+
+    @staticmethod
+    def learner(setup: Setup) -> Learner:
+        """Make a learner."""
+        from agents.tpe_marl.qmix_learner import QmixLearner
+        from agents.tpe_marl.topology_side import TopologySide
+
+        return QmixLearner(setup, TPE, TopologySide(setup))

@@ -1,0 +1,105 @@
+"""What recurrent methods of driving remember of every vehicle while they act: GRU state and last own action.
+
+Both are empty when a vehicle enters and when a learning window ends, as in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.common.perceptron import Inputs
+from agents.common.recurrent_policy import RecurrentPolicy
+from agents.common.slots import Slots
+from agents.tpe_marl.inputs import INFLOW, NO_ACTION, Floats, agent_inputs
+from cosim.errors import AgentError, ScenarioError
+from cosim.lockstep.protocol import EpisodeInfo, Observations, RoleSpec
+from cosim.randomness import entity_keys
+from cosim.tasks.driving.observation import ACTIONS, OBS_DIM
+
+
+def driving_role(info: EpisodeInfo, name: str) -> RoleSpec:
+    """Return the one role of a driving task with nine choices; ScenarioError if the task is another."""
+    role = next(iter(info.roles.values()))
+    if len(info.roles) != 1 or role.obs_dim != OBS_DIM or role.action.n != ACTIONS or role.action.k:
+        raise ScenarioError(
+            f"{name} drives: one role with {OBS_DIM} observations and {ACTIONS} choices (driving, actions: discrete);"
+            f" task '{info.task}' has others"
+        )
+    return role
+
+
+class InputRows:
+    """How a method's input rows are made: observation, spelt out, last own action, and perhaps the inflow."""
+
+    def __init__(self, name: str, one_hot: tuple[tuple[int, int], ...], inflow: bool) -> None:
+        try:
+            self.prepare = Inputs(OBS_DIM, (), one_hot)
+        except ValueError as error:
+            raise ScenarioError(f"{name}: {error}") from None
+        self.inflow = inflow
+        self.size = self.prepare.size + ACTIONS + (INFLOW if inflow else 0)
+
+    def __call__(self, obs: Floats, last_action: NDArray[np.int64], inflow: Floats | None) -> Floats:
+        """Return (n, size); ``inflow`` as for :func:`agents.tpe_marl.inputs.agent_inputs`."""
+        return agent_inputs(obs, last_action, inflow if self.inflow else None, self.prepare)
+
+
+class Remembering:
+    """A recurrent network and what it remembers of each vehicle."""
+
+    def __init__(self, name: str, rows: InputRows) -> None:
+        self._name, self._rows = name, rows
+        self._net: RecurrentPolicy | None = None
+        self._slots = Slots(32, growing=True)
+        self._memory: Floats = np.zeros((32, 0), dtype=np.float32)
+        self._last = np.full(32, NO_ACTION)
+        self._at: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+
+    def load(self, weights: Mapping[str, NDArray[Any]], prefix: str) -> None:
+        """Use these weights; AgentError if they are for other inputs."""
+        try:
+            net = RecurrentPolicy(weights, prefix)
+        except ValueError as error:
+            raise AgentError(f"{self._name}: {error}") from None
+        if net.inputs != self._rows.size:
+            raise AgentError(
+                f"{self._name}: weights for {net.inputs} inputs, but there are {self._rows.size}"
+            )
+        if self._memory.shape[1] != net.hidden:
+            self._memory = np.zeros((len(self._last), net.hidden), dtype=np.float32)
+        self._net = net
+
+    def clear(self) -> None:
+        """Forget all vehicles."""
+        self._slots.clear()
+
+    def scores(self, observations: Observations) -> tuple[NDArray[np.uint64], Floats]:
+        """Return the keys (n,) of the vehicles asked and the network's output (n, A), and remember."""
+        if self._net is None:
+            raise AgentError(f"{self._name}: was asked before it had weights")
+        n = observations.active
+        if observations.truncated[:n].any():
+            self.clear()
+        keys = entity_keys(observations.ids[:n])
+        at, entered = self._slots.assign(keys)
+        if self._slots.count > len(self._last):
+            more = self._slots.count - len(self._last)
+            self._memory = np.concatenate([self._memory, np.zeros((more, self._net.hidden), np.float32)])
+            self._last = np.concatenate([self._last, np.full(more, NO_ACTION)])
+        if entered.any():
+            self._memory[at[entered]] = 0.0
+            self._last[at[entered]] = NO_ACTION
+        inflow = observations.shared["inflow"] if self._rows.inflow else None
+        scores, self._memory[at] = self._net(
+            self._rows(observations.obs[:n], self._last[at], inflow), self._memory[at]
+        )
+        self._at = at
+        return keys, scores
+
+    def acted(self, choice: NDArray[np.int64]) -> None:
+        """Remember what the vehicles of the last :meth:`scores` do."""
+        self._last[self._at] = choice

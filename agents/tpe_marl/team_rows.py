@@ -1,0 +1,102 @@
+"""Learning windows as the recurrent team methods hold them: a row for each vehicle and instant, by slot.
+
+Rows of an instant stand in the order of their slots, so that a grid of instants and slots has them in the order of
+``grid[alive]``, as :class:`agents.tpe_marl.qmix.TeamBatch` wants them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.common.window_memory import Draw, Held
+from agents.tpe_marl.inputs import NO_ACTION, Floats, traffic_state
+from agents.tpe_marl.recurrent_actor import InputRows
+from cosim.lockstep.learner import Window
+from cosim.tasks.driving.observation import FEATURES
+
+ROWS = ("inputs", "allowed", "action", "slot", "entered", "features")
+INSTANTS = ("reward", "changes", "traffic")
+
+
+@dataclass(frozen=True, slots=True)
+class TeamRows:
+    """What :func:`team_rows` gives; ``order`` (R,) says which row of the window each row is, ``instant`` (R,) when.
+
+    ============  ================  ===================================================
+    ``inputs``    (R, d) float32    input row of the agent network
+    ``allowed``   (R, 9) bool       actions allowed
+    ``action``    (R,) int8         action taken
+    ``slot``      (R,) int8         its slot
+    ``entered``   (R,) bool         it was not there an instant before
+    ``features``  (R, 8) float32    what the plain state holds of it
+    ``reward``    (T + 1,) float32  team reward of each decision; 0 where nobody decided
+    ``changes``   (T + 1,) float32  share of the vehicles that decided to change lane
+    ``traffic``   (T + 1, 11)       what the state holds of no vehicle
+    ============  ================  ===================================================
+    """
+
+    order: NDArray[np.int64]
+    instant: NDArray[np.int64]
+    held: Held
+
+
+def team_rows(window: Window, inputs: InputRows, slots: int) -> TeamRows:
+    """Return the rows of a driving window; AgentError if there are ever more vehicles than *slots*."""
+    slot, whole = window.slots(slots), window.instants()
+    there = (slot >= 0).nonzero()[0]
+    order = there[np.lexsort((slot[there], whole[there]))]
+    instant = whole[order]
+    instants = len(window.t_us)
+    settled = window.decided & (window.next >= 0)
+    last = np.full(len(window), NO_ACTION)
+    last[window.next[settled]] = window.values[settled]
+    new = np.ones(len(window), dtype=np.bool_)
+    new[window.next[settled]] = False
+    inflow = window.shared["inflow"].values.reshape(instants, -1).astype(np.float32)
+    reward = np.zeros(instants, dtype=np.float32)
+    reward[whole[settled]] = window.reward[settled]
+    changing = settled & (window.values // 3 != 1)
+    count = np.bincount(whole[settled], minlength=instants)
+    changes = np.bincount(whole[changing], minlength=instants) / np.maximum(count, 1)
+    zone = window.shared["zone_features"]
+    at = np.repeat(np.arange(instants), np.diff(zone.first))
+    first = np.searchsorted(instant, np.arange(instants + 1))
+    mask = np.ones((len(window), 9), dtype=np.bool_) if window.mask is None else window.mask
+    rows: dict[str, NDArray[Any]] = {
+        "inputs": inputs(window.obs[order], last[order], inflow[instant]),
+        "allowed": mask[order],
+        "action": window.values[order].astype(np.int8),
+        "slot": slot[order].astype(np.int8),
+        "entered": new[order],
+        "features": window.obs[order, :FEATURES],
+    }
+    of_instants: dict[str, NDArray[Any]] = {
+        "reward": reward,
+        "changes": changes.astype(np.float32),
+        "traffic": traffic_state(inflow, zone.values, at, slots),
+    }
+    return TeamRows(order, instant, Held(first, rows, of_instants))
+
+
+def grid(draw: Draw, marked: NDArray[np.bool_], slots: int) -> NDArray[np.bool_]:
+    """Return (count, length, slots): True where a row that is *marked* (R,) has its slot."""
+    out = np.zeros((draw.count * draw.length, slots), dtype=np.bool_)
+    out[draw.cell, draw.rows["slot"]] = marked
+    return out.reshape(draw.count, draw.length, slots)
+
+
+def slot_features(draw: Draw, slots: int) -> Floats:
+    """Return (count * length, slots, 8), zeros in empty slots."""
+    out = np.zeros((draw.count * draw.length, slots, FEATURES), dtype=np.float32)
+    out[draw.cell, draw.rows["slot"]] = draw.rows["features"]
+    return out
+
+
+def flat_traffic(draw: Draw) -> Floats:
+    """Return (count * length, 11)."""
+    traffic: Floats = draw.instants["traffic"].reshape(draw.count * draw.length, -1)
+    return traffic
