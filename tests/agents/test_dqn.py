@@ -364,9 +364,6 @@ def test_weights_for_other_observations_are_refused(tmp_path: Path) -> None:
 
 
 def test_dqn_is_trainable_and_the_random_agent_is_not() -> None:
-    from cosim.lockstep import register_agent
-
-    register_agent("common.dqn")(DQN)
     assert set(trainable("common.dqn").recipes) == {"default", "plain"}
     with pytest.raises(ScenarioError, match=r"'common\.random' cannot be trained"):
         trainable("common.random")

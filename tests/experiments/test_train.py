@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +200,8 @@ def test_two_workers_are_another_training_but_a_repeatable_one(trained: TrainRes
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_workers_on_ray_train_as_workers_in_processes(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
     ray, here = (
         train_dqn(tmp_path / engine, engine=engine, workers=2, steps=480) for engine in ("ray", "process")
     )

@@ -14,12 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from agents.common.dqn import DQN
 from cosim.lockstep import Actions, ActionSpec, EpisodeInfo, Observations, RoleSpec, register_agent
 from cosim.lockstep.learner import LearnerState, Recipe, Setup, Window
 from cosim.tasks.base import Instant, TaskContext, tasks
-
-register_agent("common.dqn")(DQN)
 
 NAMES = {"leader": ("l",), "follower": ("f0", "f1")}
 
