@@ -1,4 +1,4 @@
-"""The learners of tpe_marl.qmix and tpe_marl.tpe_qmix: their memory, acting, saving, and learning on real SUMO."""
+"""The learners of tpe_marl.qmix, tpe_qmix and gat_madqn: their memory, acting, saving, and learning on real SUMO."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from agents.common.networks import load_module, module_arrays
 from agents.common.recurrent import RecurrentNet, Stays
 from agents.common.td import chosen
 from agents.common.window_memory import Held, WindowMemory, gather
+from agents.tpe_marl.gat_agent import GatActor, GatConfig, GatMadqn
+from agents.tpe_marl.gat_learner import GatLearner, graph_batch, graph_rows
 from agents.tpe_marl.qmix_agent import NET, QMIX, Qmix, QmixActor, QmixConfig, TpeQmix
 from agents.tpe_marl.qmix_learner import QmixLearner
 from agents.tpe_marl.recurrent_actor import InputRows, Remembering
@@ -25,6 +27,7 @@ from cosim.experiments.windows import make_window
 from cosim.lockstep import ActionSpec, EpisodeInfo, Observations, RoleSpec
 from cosim.lockstep.learner import Recipe, Setup, Window, trainable
 from cosim.lockstep.weights import to_bytes
+from cosim.randomness import entity_keys
 from cosim.scenario import load_scenario
 from cosim.testing import check_agent
 from cosim.testing.agents import DRIVING, driving_shared, questions
@@ -295,16 +298,127 @@ def test_members_and_past_of_held_rows_are_those_of_the_window() -> None:
         offset += count
 
 
+# -- graphs -----------------------------------------------------------------------------------------------------
+
+
+def zone_questions(count: int, seed: int) -> list[Observations]:
+    """Questions whose zone holds the vehicles asked, in another order, and some that are not."""
+    rng, out = np.random.default_rng(seed), []
+    for o in some_questions(count, seed):
+        ids = [*o.ids[: o.active], *(f"human_{i}" for i in range(rng.integers(0, 3)))]
+        order = rng.permutation(len(ids))
+        others = rng.random((len(ids) - o.active, 8), dtype=np.float32)
+        zone = {
+            "zone_ids": entity_keys([ids[i] for i in order]),
+            "zone_features": np.concatenate([o.obs[: o.active, :8], others])[order],
+            "own_reward": o.reward * 2,
+        }
+        out.append(replace(o, shared={**o.shared, **zone}, truncated=np.zeros(len(o), dtype=np.bool_)))
+    return out
+
+
+def zone_window(actor: Any, seed: int, steps: int = 30, explore: bool = True) -> Window:
+    info = info_of(seed)
+    actor.reset(info)
+    asked = zone_questions(steps + 1, seed)
+    return make_window(0, info, asked, [actor.act(o, explore) for o in asked[:-1]])
+
+
+GAT_SMALL: dict[str, Any] = {"batch": 8, "learn_from": 40, "memory": 3, "steps_per_update": 5}
+
+
+def gat_learner(**settings: Any) -> GatLearner:
+    return GatLearner(Setup(info_of(), GatConfig(**{**GAT_SMALL, **settings}), seed=0, steps=1000))
+
+
+def test_every_decision_of_a_graph_is_one_of_the_window() -> None:
+    window = zone_window(gat_learner(), 1)
+    held = graph_rows(window, GatConfig(reward_shift=0, reward_scale=1))
+    memory = WindowMemory(1)
+    memory.add(held)
+    own = window.shared["own_reward"].values
+    known: dict[bytes, tuple[Any, ...]] = {}
+    for i in np.flatnonzero(window.decided & (window.next >= 0)):
+        assert window.mask is not None
+        after, ends = int(window.next[i]), bool(window.terminated[i])
+        then = None if ends else (window.obs[after, :8].tobytes(), window.mask[after].tolist())
+        known[window.obs[i, :8].tobytes()] = (int(window.values[i]), float(own[after]), ends, then)
+    names = ("features", "decided", "action", "reward", "ahead", "allowed", "terminated")
+    draw = gather(memory.picks(np.random.default_rng(0), 100, 2), names, ())
+    features, _, later, present, at, next_at, action, reward, allowed, ended = graph_batch(draw)
+    assert len(at) > 100
+    assert 0 < ended.sum() < len(at)
+    width = features.shape[1]
+    for k in range(len(at)):
+        key = features[at[k] // width, at[k] % width].tobytes()
+        node = next_at[k] // width, next_at[k] % width
+        then = None if ended[k] else (later[node].tobytes(), allowed[k].tolist())
+        did, paid, ends, followed = known[key]
+        assert (did, ends, followed) == (action[k], ended[k], then)
+        assert paid == pytest.approx(reward[k], abs=1e-6)
+        assert ended[k] or present[node]
+
+
+def test_the_graph_actor_chooses_as_the_learners_network() -> None:
+    learner = gat_learner()
+    actor = GatActor(info_of())
+    actor.load_policy(learner.policy())
+    window = zone_window(actor, 3, explore=False)
+    held = graph_rows(window, GatConfig())
+    decided = 0
+    for t in range(window.steps):
+        rows = slice(int(held.first[t]), int(held.first[t + 1]))
+        features = torch.from_numpy(held.rows["features"][rows]).unsqueeze(0)
+        if not features.shape[1]:
+            continue
+        with torch.no_grad():
+            q = learner._average(features, torch.ones(features.shape[:2], dtype=torch.bool))[0]
+        q = q.masked_fill(~torch.from_numpy(held.rows["allowed"][rows]), -torch.inf)
+        taken = torch.from_numpy(held.rows["action"][rows].astype(np.int64))
+        did = torch.from_numpy(held.rows["decided"][rows])
+        decided += int(did.sum())
+        torch.testing.assert_close(chosen(q, taken)[did], q.max(dim=1).values[did], atol=1e-5, rtol=0)
+    assert decided > 50
+
+
+@pytest.mark.parametrize("settings", [{}, {"reward": "team", "huber": None}])
+def test_the_graph_learner_goes_on_from_its_state_bit_for_bit(settings: dict[str, Any]) -> None:
+    one, two = gat_learner(**settings), gat_learner(**settings)
+    windows = [zone_window(one, seed) for seed in range(7)]
+    for window in windows[:4]:
+        one.add([window])
+        one.update()
+    two.load(one.state())
+    for window in windows[4:]:
+        signals = []
+        for learner in (one, two):
+            learner.add([window])
+            signals.append(learner.update())
+        assert signals[0] == signals[1]
+        assert signals[0]["td_loss"] > 0
+    for name, array in one.state().arrays.items():
+        np.testing.assert_array_equal(array, two.state().arrays[name], err_msg=name)
+
+
+def test_the_graph_agent_acts_from_a_policy_file(tmp_path: Path) -> None:
+    file = tmp_path / "p.safetensors"
+    about = {"agent": GatMadqn.name, "config": GatConfig().model_dump(mode="json")}
+    file.write_bytes(to_bytes(gat_learner().policy(), about))
+    check_agent(lambda: GatMadqn(file))
+    assert set(trainable(GatMadqn.name).recipes) == {"default", "recipe", "literal"}
+
+
 # -- on real SUMO -----------------------------------------------------------------------------------------------
 
 ROAD = ["traffic.variant=uni_noturn", "duration=60 s", "warmup=0"]
 QUICK = {"leg": 2, "window": 60, "eval_seeds": 1, "eval_every": 0, "workers": 1}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, GatMadqn])
 def test_a_training_resumed_ends_with_the_same_policy(kind: Any, tmp_path: Path) -> None:
     options = TrainOptions(engine="inline", out=tmp_path / "whole")
-    recipe = Recipe(agent={**SMALL, "learn_from": 120}, settings=("tasks.{task}.max_cavs=25",))
+    small = GAT_SMALL if kind is GatMadqn else SMALL
+    recipe = Recipe(agent={**small, "learn_from": 120}, settings=("tasks.{task}.max_cavs=25",))
     scenario = load_scenario("highway_350vph_cav100", ROAD)
     whole = train(
         scenario, kind.name, options, recipe=recipe, seed=3, steps=480, checkpoint_every=120, **QUICK

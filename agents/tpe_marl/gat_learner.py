@@ -1,0 +1,244 @@
+"""Learning of ``tpe_marl.gat_madqn``: double Q-learning on the graphs of two instants, with torch.
+
+Windows are held with a row for each vehicle of the zone and instant; a gradient step takes some instants and those
+after them, and learns from all decisions made in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from agents.common.networks import (
+    load_module,
+    load_optimizer,
+    module_arrays,
+    optimizer_arrays,
+    pick_device,
+    set_learning_rate,
+    soft_copy,
+)
+from agents.common.schedules import linear
+from agents.common.window_memory import Draw, Held, WindowMemory, gather
+from agents.tpe_marl.gat import GatNet, GraphBatch, gat_loss
+from agents.tpe_marl.gat_agent import EPSILON, NAME, NET, GatActor, GatConfig
+from agents.tpe_marl.recurrent_actor import driving_role
+from cosim.errors import AgentError
+from cosim.lockstep.learner import LearnerState, Setup, Window
+from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
+
+Arrays = dict[str, NDArray[Any]]
+_MEMORY = "memory."
+_ROWS = ("features", "decided", "action", "reward", "ahead", "allowed", "terminated")
+
+
+def zone_rows(window: Window) -> NDArray[np.int64]:
+    """Return (V,) for each vehicle of the zone and instant its row in the window, -1 if it has none.
+
+    AgentError if a vehicle that decides is not in the zone.
+    """
+    zone = window.shared["zone_ids"]
+    at = np.repeat(np.arange(len(window.t_us)), np.diff(zone.first))
+    rows = window.active.nonzero()[0]
+    key = np.concatenate([zone.values, window.key[rows]])
+    instant = np.concatenate([at, window.instants()[rows]])
+    # Sorting is stable, so a zone's entry comes right before the window's row of the same vehicle and instant.
+    order = np.lexsort((key, instant))
+    one, two = order[:-1], order[1:]
+    same = (key[one] == key[two]) & (instant[one] == instant[two])
+    found = np.full(len(zone.values), -1, dtype=np.int64)
+    found[one[same]] = rows[two[same] - len(zone.values)]
+    if np.count_nonzero(same) != len(rows):
+        raise AgentError(f"{NAME}: a vehicle that decides is not among the zone's vehicles")
+    return found
+
+
+def graph_rows(window: Window, config: GatConfig) -> Held:
+    """Return what is held of a window, a row for each vehicle of the zone and instant.
+
+    ``features`` (V, 8), ``decided`` whether it decided, ``action``, ``reward`` as it is learnt from, ``ahead`` how many
+    rows later the same vehicle stands one instant later (0 if it left), ``allowed`` (V, 9), ``terminated``.
+    """
+    zone, row = window.shared["zone_features"], zone_rows(window)
+    node = np.full(len(window) + 1, -1, dtype=np.int64)
+    node[row[row >= 0]] = (row >= 0).nonzero()[0]
+    reward = window.reward
+    if config.reward == "own":
+        reward = np.where(window.next >= 0, window.shared["own_reward"].values[window.next], 0.0)
+    reward = (reward + config.reward_shift) * config.reward_scale
+    mask = np.ones((len(window), 9), dtype=np.bool_) if window.mask is None else window.mask
+    there = row >= 0
+    following = np.where(there, node[window.next[row]], -1)
+    goes_on = there & (window.next[row] >= 0) & ~window.terminated[row] & (following >= 0)
+    rows: Arrays = {
+        "features": zone.values.astype(np.float32),
+        "decided": there & window.decided[row] & (window.next[row] >= 0),
+        "action": np.where(there, window.values[row], 0).astype(np.int8),
+        "reward": np.where(there, reward[row], 0.0).astype(np.float32),
+        "ahead": np.where(goes_on, following - np.arange(len(row)), 0).astype(np.int16),
+        "allowed": mask[row] | ~there[:, None],
+        "terminated": ~goes_on,
+    }
+    return Held(zone.first, rows, {})
+
+
+def graph_batch(draw: Draw) -> tuple[NDArray[Any], ...]:
+    """Return the fields of :class:`agents.tpe_marl.gat.GraphBatch`, in order, from stretches of two instants."""
+    rows, place = draw.rows, np.arange(len(draw.cell)) - draw.first[draw.cell]
+    width = int(place.max(initial=0)) + 1
+    features = np.zeros((2 * draw.count, width, rows["features"].shape[1]), dtype=np.float32)
+    present = np.zeros((2 * draw.count, width), dtype=np.bool_)
+    features[draw.cell, place] = rows["features"]
+    present[draw.cell, place] = True
+    at = ((draw.cell % 2 == 0) & rows["decided"]).nonzero()[0]
+    after = at + rows["ahead"][at]
+    graph = draw.cell[at] // 2 * width
+    return (
+        features[0::2],
+        present[0::2],
+        features[1::2],
+        present[1::2],
+        graph + place[at],
+        graph + place[after],
+        rows["action"][at].astype(np.int64),
+        rows["reward"][at],
+        rows["allowed"][after],
+        rows["terminated"][at],
+    )
+
+
+class GatLearner:
+    """Satisfies :class:`cosim.lockstep.learner.Learner`."""
+
+    def __init__(self, setup: Setup) -> None:
+        config: GatConfig = setup.config
+        choices = driving_role(setup.info, NAME).action.n
+        self._config, self._horizon = config, setup.steps
+        self._actor = GatActor(setup.info)
+        self._device = pick_device(setup.device)
+        generator = torch.Generator().manual_seed(setup.seed % 2**63)
+
+        def net() -> GatNet:
+            made = GatNet(
+                generator, actions=choices, hidden=config.hidden, heads=config.heads, width=config.width
+            )
+            return made.to(self._device)
+
+        self._net, self._target, self._average = net(), net(), net()
+        for copy in (self._target, self._average):
+            soft_copy(copy, self._net, 1.0)
+            copy.requires_grad_(False)
+        self._optimizer = torch.optim.Adam(self._net.parameters(), lr=config.learning_rate, fused=True)
+        self._memory = WindowMemory(config.memory)
+        self._random = np.random.default_rng(np.random.SeedSequence([setup.seed, 1]))
+        self._steps = self._updates = 0
+        self._owed = 0.0
+
+    # -- acting --
+
+    def reset(self, info: EpisodeInfo) -> None:
+        """As the actor's."""
+        self._actor.reset(info)
+
+    def act(self, observations: Observations, explore: bool) -> Actions:
+        """As the actor's, with the weights of now."""
+        self._actor.load_policy(self.policy(explore))
+        return self._actor.act(observations, explore)
+
+    def load_policy(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Begin to learn from these weights."""
+        for net in (self._net, self._target, self._average):
+            load_module(net, weights, NET)
+
+    def policy(self, explore: bool = False) -> Arrays:
+        """Return the averaged weights, or those being learnt and epsilon."""
+        if not explore:
+            return module_arrays(self._average, NET)
+        return {**module_arrays(self._net, NET), EPSILON: np.array([self._epsilon()])}
+
+    def _epsilon(self) -> float:
+        return linear(*self._config.epsilon, self._config.epsilon_steps, self._steps)
+
+    # -- learning --
+
+    def add(self, windows: Sequence[Window]) -> None:
+        """Take in whole windows."""
+        for window in windows:
+            self._memory.add(graph_rows(window, self._config))
+            self._steps += window.steps
+            self._owed += window.steps / self._config.steps_per_update
+
+    def update(self) -> dict[str, float]:
+        """Make the gradient steps that are due; signals are means over them."""
+        config = self._config
+        signals = {"epsilon": self._epsilon(), "memory_windows": float(len(self._memory))}
+        if self._steps < config.learn_from:
+            self._owed = 0.0
+            return {**signals, "updates": float(self._updates)}
+        due = int(self._owed)
+        self._owed -= due
+        rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
+        set_learning_rate(self._optimizer, rate)
+        sums = torch.zeros(3, device=self._device)
+        for _ in range(due):
+            sums += self._step()
+            self._updates += 1
+            if self._updates % config.target_every == 0:
+                soft_copy(self._target, self._net, 1.0)
+        signals |= {"updates": float(self._updates), "learning_rate": rate}
+        if due:
+            names = ("td_loss", "learner_reward", "gradient_norm")
+            signals |= dict(zip(names, (sums / due).tolist(), strict=True))
+        return signals
+
+    def _step(self) -> torch.Tensor:
+        """One gradient step; returns (3,) loss, mean reward learnt from, and the gradient's norm."""
+        config = self._config
+        draw = gather(self._memory.picks(self._random, config.batch, 2), _ROWS, ())
+        batch = GraphBatch(*(torch.from_numpy(a).to(self._device) for a in graph_batch(draw)))
+        if not len(batch.action):
+            return torch.zeros(3, device=self._device)
+        loss = gat_loss(self._net, self._target, batch, config.gamma, config.huber)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self._net.parameters(), config.clip)
+        self._optimizer.step()
+        soft_copy(self._average, self._net, config.average)
+        return torch.stack([loss.detach(), batch.reward.mean(), norm.detach()])
+
+    # -- saving --
+
+    def state(self) -> LearnerState:
+        """Return networks, optimizer, memory, counts and the generator."""
+        arrays: Arrays = {}
+        for prefix, net in self._nets().items():
+            arrays |= module_arrays(net, prefix)
+        arrays |= optimizer_arrays(self._optimizer, "optimizer")
+        arrays |= {_MEMORY + name: array for name, array in self._memory.state().items()}
+        values = {
+            "steps": self._steps,
+            "updates": self._updates,
+            "owed": self._owed,
+            "random": self._random.bit_generator.state,
+        }
+        return LearnerState(arrays, values)
+
+    def load(self, state: LearnerState) -> None:
+        """Go on from :meth:`state`; AgentError if it is of another configuration."""
+        for prefix, net in self._nets().items():
+            load_module(net, state.arrays, prefix)
+        load_optimizer(self._optimizer, state.arrays, "optimizer")
+        self._memory.load(
+            {n.removeprefix(_MEMORY): a for n, a in state.arrays.items() if n.startswith(_MEMORY)}
+        )
+        values = state.values
+        self._steps, self._updates, self._owed = values["steps"], values["updates"], values["owed"]
+        self._random.bit_generator.state = values["random"]
+
+    def _nets(self) -> dict[str, nn.Module]:
+        return {"net": self._net, "target": self._target, "average": self._average}
