@@ -75,9 +75,14 @@ def plan(scenario: Scenario) -> Plan:
         raise scenario.locate_error(error) from None
 
 
-def check_agents(scenario: Scenario) -> None:
-    """Raise ScenarioError, with its place, if an agent that the scenario names does not exist."""
+def check_agents(scenario: Scenario, serving: Mapping[str, AgentSpec] | None = None) -> None:
+    """Raise ScenarioError, with its place, if an agent that the scenario names does not exist.
+
+    *serving* says who serves in the end (None: those); an agent that the scenario does not name is not checked.
+    """
     for name, spec in agents_of(scenario).items():
+        if serving is not None and serving[name] != spec:
+            continue
         try:
             check_spec(spec)
         except ScenarioError as error:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosim.assembly import Assembly, agents_of, assemble, plan, reseeded
+from cosim.assembly import Assembly, agents_of, assemble, check_agents, plan, reseeded
 from cosim.errors import CosimError, Interrupted, RecordingError
 from cosim.lockstep.hosts import open_host
 from cosim.lockstep.protocol import AgentHost
@@ -83,6 +83,7 @@ def run(
         whole = reseeded(whole, seed)
     specs = agents_of(whole, [parse_agent_option(a) if isinstance(a, str) else a for a in options.agents])
     ready = plan(whole)
+    check_agents(whole, specs)
     hosts = _hosts(specs, whole, options)
     with _closing(hosts):
         writer = RunWriter.create(
