@@ -7,9 +7,11 @@ whole runs of the evaluation scenario, as ``cosim run`` would do them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from numbers import Integral
 from typing import Any
 
 from cosim.assembly import Assembly, agents_of, assemble, plan, reseeded
@@ -162,7 +164,7 @@ class Collector:
         """The whole numbers that the task counts."""
         assert self._assembly is not None
         task = next(s.task for s in self._assembly.plan.tasks if s.name == self._job.task)
-        return {name: value for name, value in task.totals().items() if isinstance(value, int)}
+        return {name: int(value) for name, value in task.totals().items() if isinstance(value, Integral)}
 
     # -- evaluating --
 
@@ -187,7 +189,7 @@ class Collector:
             self._assembly.engine.run(self._hosts)
             task = next(s.task for s in ready.tasks if s.name == job.task)
             numbers: Numbers = {
-                name: None if value is None else float(value)
+                name: float(value) if value is not None and math.isfinite(value) else None
                 for name, value in {**task.totals(), **task.metrics()}.items()
             }
         finally:
