@@ -65,6 +65,7 @@ class RunRecorder:
         self._links, self._d2d, self._servers = (writer.table(name) for name in ("links", "d2d", "servers"))
         self._commands = writer.table("commands")
         self._actions = writer.table("actions")
+        self._notes = writer.table("notes")
         self._steps_us = config.steps_us
         self._vehicles_us = config.vehicles_us
         self._links_us = config.links_us
@@ -73,7 +74,7 @@ class RunRecorder:
     def actions(
         self, t_us: int, task: str, phase: str, asked: Observations, answered: Actions, done: Actions
     ) -> None:
-        """Record an answer, row by row, and which rows the mask overruled."""
+        """Record an answer, row by row, which rows the mask overruled, and what the agent noted in numbers."""
         n = asked.active
         if not n or not self._with_commands:
             return
@@ -82,6 +83,11 @@ class RunRecorder:
         self._actions.append(
             t_us=t_us, task=task, role=phase, id=asked.ids[:n], value=values, masked=changed.any(axis=1)
         )
+        for name in sorted(answered.notes):
+            note = np.asarray(answered.notes[name])
+            if note.dtype.kind in "biuf":
+                value = note.astype(np.float64).reshape(n, -1)
+                self._notes.append(t_us=t_us, task=task, role=phase, id=asked.ids[:n], name=name, value=value)
 
     def instant(self, now: Instant) -> None:
         """Record everything else of this instant, and cut parts when one is due."""

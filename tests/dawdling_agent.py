@@ -36,7 +36,8 @@ class Dawdle:
                 time.sleep(0.02)
         rows = observations.active
         self.count += 1 + rows
-        return Actions((self.count + np.arange(rows)) % 3 + 3 * (self.count % 7 == 0))
+        notes = {"count": np.full(rows, self.count), "q": np.outer(np.arange(rows), [0.5, -1.0]) + self.count}
+        return Actions((self.count + np.arange(rows)) % 3 + 3 * (self.count % 7 == 0), notes)
 
     def close(self) -> None:
         pass

@@ -103,10 +103,11 @@ def test_a_replay_without_agents_has_the_same_bytes(first: RunResult, backend: s
         ("tasks.driving.every=300 ms", "record.vehicles=20 ms"),
         ("tasks=null",),
         ("traffic.inflow.cav_share=0", "tasks.driving.agent=common.human"),
+        ("tasks.driving.agent=test.dawdle",),
     ],
 )
 def test_every_kind_of_run_can_be_replayed(settings: tuple[str, ...], tmp_path: Path) -> None:
-    one = go(tmp_path / "a", "duration=13 s", *settings)
+    one = go(tmp_path / "a", "duration=13 s", *settings, plugins=(str(PLUGIN),))
     two = replay(one.dir, RunOptions(out=tmp_path / "b"))
     assert compare_runs(one.dir, two.dir) == []
     assert digest(one.dir) == digest(two.dir)
@@ -277,7 +278,7 @@ def check_readable(out: Path, status: str, before: Path) -> None:
     found = load_run(out)
     assert found.status == status
     whole = load_run(before)
-    for table in ("steps", "vehicles", "events", "commands", "actions"):
+    for table in ("steps", "vehicles", "events", "commands", "actions", "notes"):
         mine, theirs = found.tables[table], whole.tables[table]
         assert len(mine) > 0
         assert mine["t_us"].max() <= 15_000_000
