@@ -1,4 +1,4 @@
-"""The learners of tpe_marl.qmix, tpe_qmix and gat_madqn: their memory, acting, saving, and learning on real SUMO."""
+"""The learners of QMIX, TPE, GAT-MADQN and MAPPO: their memory, acting, saving, and learning on real SUMO."""
 
 from __future__ import annotations
 
@@ -12,23 +12,29 @@ import pytest
 import torch
 
 from agents.common.networks import load_module, module_arrays
+from agents.common.ppo import masked_log_probabilities
+from agents.common.random import Random
 from agents.common.recurrent import RecurrentNet, Stays
 from agents.common.td import chosen
-from agents.common.window_memory import Held, WindowMemory, gather
+from agents.common.window_memory import Held, Pick, WindowMemory, gather
 from agents.tpe_marl.gat_agent import GatActor, GatConfig, GatMadqn
 from agents.tpe_marl.gat_learner import GatLearner, graph_batch, graph_rows
+from agents.tpe_marl.mappo_agent import Mappo, MappoConfig
+from agents.tpe_marl.mappo_learner import MappoLearner
 from agents.tpe_marl.qmix_agent import NET, QMIX, Qmix, QmixActor, QmixConfig, TpeQmix
 from agents.tpe_marl.qmix_learner import QmixLearner
 from agents.tpe_marl.recurrent_actor import InputRows, Remembering
 from agents.tpe_marl.team_rows import grid, team_rows
+from cosim.assembly import assemble, plan, reseeded
 from cosim.errors import AgentError, ScenarioError
+from cosim.experiments.rollout import EVALUATION_SEED
 from cosim.experiments.training import TrainOptions, resume_training, train
 from cosim.experiments.windows import make_window
-from cosim.lockstep import ActionSpec, EpisodeInfo, Observations, RoleSpec
+from cosim.lockstep import ActionSpec, EpisodeInfo, InlineHost, Observations, RoleSpec
 from cosim.lockstep.learner import Recipe, Setup, Window, trainable
 from cosim.lockstep.weights import to_bytes
 from cosim.randomness import entity_keys
-from cosim.scenario import load_scenario
+from cosim.scenario import Scenario, load_scenario
 from cosim.testing import check_agent
 from cosim.testing.agents import DRIVING, driving_shared, questions
 
@@ -408,17 +414,76 @@ def test_the_graph_agent_acts_from_a_policy_file(tmp_path: Path) -> None:
     assert set(trainable(GatMadqn.name).recipes) == {"default", "recipe", "literal"}
 
 
+# -- MAPPO ------------------------------------------------------------------------------------------------------
+
+
+def mappo_learner(**settings: Any) -> MappoLearner:
+    config = MappoConfig(**{"hidden": 16, "batch": 2, "minibatch": 1, "epochs": 2, **settings})
+    return MappoLearner(Setup(info_of(), config, seed=0, steps=1000))
+
+
+@pytest.mark.parametrize("inflow", [False, True])
+def test_what_the_actor_noted_is_the_learners_probability(inflow: bool) -> None:
+    learner = mappo_learner(inflow=inflow)
+    window = window_by(Mappo, learner, 5)
+    learner.add([window])
+    held = next(iter(learner._memory))
+    draw = gather(
+        [Pick(held, 0, len(held) - 1)], ("inputs", "allowed", "action", "slot", "entered", "log_prob"), ()
+    )
+    alive = torch.from_numpy(grid(draw, np.ones(len(draw.cell), dtype=np.bool_), 25))
+    stays = Stays.of_grid(alive, torch.from_numpy(grid(draw, draw.rows["entered"], 25)))
+    with torch.no_grad():
+        scores = learner._net(torch.from_numpy(draw.rows["inputs"]), stays)
+    logs = masked_log_probabilities(scores, torch.from_numpy(draw.rows["allowed"]))
+    found = chosen(logs, torch.from_numpy(draw.rows["action"].astype(np.int64)))
+    assert len(found) > 50
+    np.testing.assert_allclose(found.numpy(), draw.rows["log_prob"], atol=1e-5)
+
+
+def test_the_mappo_learner_goes_on_from_its_state_bit_for_bit() -> None:
+    one, two = mappo_learner(), mappo_learner()
+    windows = [window_by(Mappo, one, seed) for seed in range(7)]
+    for window in windows[:3]:
+        one.add([window])
+        one.update()
+    two.load(one.state())
+    for window in windows[3:]:
+        signals = []
+        for learner in (one, two):
+            learner.add([window])
+            signals.append(learner.update())
+        assert signals[0] == signals[1]
+        if signals[0]["memory_windows"] == 2:
+            assert {"policy_loss", "value_loss", "entropy", "clipped", "gradient_norm"} <= set(signals[0])
+    assert one.state().values["updates"] > 8
+    for name, array in one.state().arrays.items():
+        np.testing.assert_array_equal(array, two.state().arrays[name], err_msg=name)
+
+
+def test_the_mappo_agent_acts_from_a_policy_file(tmp_path: Path) -> None:
+    file = tmp_path / "p.safetensors"
+    config = MappoConfig(hidden=16)
+    about = {"agent": Mappo.name, "config": config.model_dump(mode="json")}
+    file.write_bytes(to_bytes(mappo_learner().policy(), about))
+    check_agent(lambda: Mappo(file))
+    assert set(trainable(Mappo.name).recipes) == {"default", "recipe", "literal"}
+
+
 # -- on real SUMO -----------------------------------------------------------------------------------------------
 
 ROAD = ["traffic.variant=uni_noturn", "duration=60 s", "warmup=0"]
 QUICK = {"leg": 2, "window": 60, "eval_seeds": 1, "eval_every": 0, "workers": 1}
 
 
-@pytest.mark.parametrize("kind", [*KINDS, GatMadqn])
+@pytest.mark.parametrize("kind", [*KINDS, GatMadqn, Mappo])
 def test_a_training_resumed_ends_with_the_same_policy(kind: Any, tmp_path: Path) -> None:
     options = TrainOptions(engine="inline", out=tmp_path / "whole")
-    small = GAT_SMALL if kind is GatMadqn else SMALL
-    recipe = Recipe(agent={**small, "learn_from": 120}, settings=("tasks.{task}.max_cavs=25",))
+    small: dict[str, Any] = {
+        GatMadqn: {**GAT_SMALL, "learn_from": 120},
+        Mappo: {"hidden": 16, "batch": 3, "minibatch": 2, "epochs": 2},
+    }.get(kind, {**SMALL, "learn_from": 120})
+    recipe = Recipe(agent=small, settings=("tasks.{task}.max_cavs=25",))
     scenario = load_scenario("highway_350vph_cav100", ROAD)
     whole = train(
         scenario, kind.name, options, recipe=recipe, seed=3, steps=480, checkpoint_every=120, **QUICK
@@ -435,3 +500,56 @@ def test_a_training_resumed_ends_with_the_same_policy(kind: Any, tmp_path: Path)
     assert resumed.policy is not None
     assert whole.policy is not None
     assert resumed.policy.read_bytes() == whole.policy.read_bytes()
+
+
+FAST: dict[str, Any] = {
+    "learn_from": 300,
+    "steps_per_update": 8,
+    "epsilon_steps": 1000,
+    "target_every": 50,
+    "average": 0.03,
+    "learning_rate": 2e-3,
+}
+LEARNING: list[Any] = [
+    (Qmix, {**FAST, "hidden": 24, "mixer_hidden": 16, "embed": 8, "batch": 8}),
+    (TpeQmix, {**FAST, "hidden": 24, "mixer_hidden": 16, "embed": 8, "batch": 8, "topology_batch": 8}),
+    (GatMadqn, FAST),
+]
+
+
+@pytest.mark.parametrize(("kind", "config"), LEARNING, ids=["qmix", "tpe_qmix", "gat_madqn"])
+def test_a_short_training_drives_better_than_chance(
+    kind: Any, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """After 1,500 steps a policy earns far more than random driving on the same traffic, with fewer collisions."""
+    scenario = load_scenario("highway_350vph_cav100", ROAD)
+    settings = ("tasks.{task}.kappa=30", "tasks.{task}.max_cavs=25")
+    result = train(
+        scenario,
+        kind.name,
+        TrainOptions(engine="inline", out=tmp_path / "training"),
+        recipe=Recipe(agent=config, settings=settings),
+        seed=1,
+        steps=1500,
+        **{**QUICK, "leg": 25},
+    )
+    assert result.status == "completed", result.error
+    chance = by_chance(scenario)
+    earned, collided = (result.evaluation[name] for name in ("return_per_episode", "vehicles_collided"))
+    assert earned is not None
+    assert collided is not None
+    assert earned > 1.5 * chance["return_per_episode"]
+    assert collided < chance["vehicles_collided"]
+
+
+def by_chance(scenario: Scenario) -> dict[str, float]:
+    """Return how random driving does on the traffic of the evaluation."""
+    ready = plan(reseeded(scenario, EVALUATION_SEED))
+    host = InlineHost(Random(), "common.random", "driving")
+    host.reset(ready.infos["driving"])
+    assembly = assemble(ready)
+    try:
+        assembly.engine.run({"driving": host})
+        return {name: float(v) for name, v in ready.tasks[0].task.totals().items() if v is not None}
+    finally:
+        assembly.close()
