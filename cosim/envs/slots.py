@@ -116,7 +116,9 @@ class SlotsEnv(gymnasium.Env[Observation, Any]):
         self._names = [""] * slots
         for name, slot in self._slot_of.items():
             self._names[slot] = name
-        return observation, {"t_us": now.t_us, "ids": tuple(self._names), "shared": now.shared}
+        # Copies: a task may hand out the same array again while nothing changes.
+        shared = {name: np.array(values) for name, values in now.shared.items()}
+        return observation, {"t_us": now.t_us, "ids": tuple(self._names), "shared": shared}
 
     def _seated(self, now: Observations) -> tuple[list[int], list[int]]:
         """Return the rows that have a slot, and those slots."""

@@ -24,6 +24,7 @@ from cosim.scenario.messages import validate
 from cosim.scenario.source import Document, KeyPath, Source, override, without_nulls
 from cosim.scenario.traffic import TrafficConfig
 from cosim.scenario.units import WholeTime, shown
+from cosim.scenario.vehicles import BARE
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -197,7 +198,10 @@ class Scenario(Section):
 
         ``scenario_from_resolved`` gives an equal scenario back.
         """
-        return self.model_dump(mode="json", exclude_none=True)
+        data = self.model_dump(mode="json", exclude_none=True)
+        for vehicle_type in data["traffic"]["types"].values():
+            vehicle_type["like"] = BARE  # what is absent here was left to SUMO, and stays so when this is read back
+        return data
 
     def with_overrides(self, overrides: Sequence[str], places: Sequence[str] = ()) -> Scenario:
         """Return the scenario with ``key.path=value`` texts applied, as ``--set`` does.

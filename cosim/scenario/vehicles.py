@@ -125,12 +125,15 @@ _HDV: dict[str, Any] = {
     "lane_change_mode": 1,
     "color": "240,160,0",
 }
+BARE = "bare"
+"""``like: bare`` takes nothing over: what is not written is SUMO's own.  Resolved scenarios say it of every type."""
+
 _BUILT_IN: dict[str, dict[str, Any]] = {
     "hdv": _HDV,
     "cav": _HDV | {"cav": True, "speed_mode": 0, "lane_change_mode": 0, "color": "0,160,255"},
     "passenger": {"color": "yellow"},
+    BARE: {},
 }
-BuiltIn = Literal["hdv", "cav", "passenger"]
 
 
 def with_built_in_types(types: Any) -> Any:
@@ -151,7 +154,7 @@ def with_built_in_types(types: Any) -> Any:
         if like not in _BUILT_IN:
             raise KeyedError(
                 (name, "like"),
-                f"{like!r} is not a built-in type{nearest(str(like), _BUILT_IN)}: hdv, cav, passenger",
+                f"{like!r} is not a built-in type{nearest(str(like), _BUILT_IN)}: {', '.join(_BUILT_IN)}",
             )
         filled[name] = _BUILT_IN[like] | own
     return filled
