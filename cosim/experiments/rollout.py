@@ -11,8 +11,9 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from numbers import Integral
 from typing import Any
+
+import numpy as np
 
 from cosim.assembly import Assembly, agents_of, assemble, plan, reseeded
 from cosim.engine import Question
@@ -164,7 +165,9 @@ class Collector:
         """The whole numbers that the task counts."""
         assert self._assembly is not None
         task = next(s.task for s in self._assembly.plan.tasks if s.name == self._job.task)
-        return {name: int(value) for name, value in task.totals().items() if isinstance(value, Integral)}
+        return {
+            name: int(value) for name, value in task.totals().items() if isinstance(value, int | np.integer)
+        }
 
     # -- evaluating --
 
