@@ -104,3 +104,20 @@ def test_a_plugin_is_found_in_the_working_folder_and_by_path(
 def test_a_plugin_that_cannot_be_imported_is_an_error(plugin: str, message: str) -> None:
     with pytest.raises(ScenarioError, match=message):
         load_plugins([plugin])
+
+
+def test_the_module_that_registered_a_name_is_known_but_not_of_an_installed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_package(tmp_path, "pack_h", "class Thing: pass\n", "[test.home]\nmy.thing = pack_h:Thing\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    things: Registry[type] = Registry("test.home", "thing")
+
+    @things.register("my.other")
+    class Other:
+        pass
+
+    assert things.registered_in("my.other") == __name__
+    assert things.get("my.thing").__name__ == "Thing"
+    assert things.registered_in("my.thing") is None
+    assert things.registered_in("nothing") is None

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from cosim.errors import AgentError
-from cosim.lockstep import Actions, EpisodeInfo, Observations, register_agent
+from cosim.lockstep import Actions, EpisodeInfo, Observations
 
 ACCELERATE_KEEP_LANE = 5
 """The driving task's action (tpe_marl.md, section 2)."""
 
 
-@register_agent("tpe_marl.accelerate")
 class Accelerate:
     """Answers action 5 for every row; needs no weights."""
 

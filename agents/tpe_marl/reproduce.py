@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import agents.tpe_marl.accelerate  # noqa: F401 - registers the agent
 from cosim.experiments.papers import Case, Item, Measure, Paper, Size, bar_charts
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from cosim.assembly import agents_of, plan
+from cosim.assembly import agents_of, check_agents, plan
 from cosim.errors import ScenarioError
 from cosim.experiments.axes import (
     Setting,
@@ -347,6 +347,7 @@ def _group(
 ) -> Group:
     specs = agents_of(scenario, agents)
     hashes = dict(net)
+    check_agents(scenario, specs)
     for spec in specs.values():
         check_spec(spec)
         if spec.weights is not None:

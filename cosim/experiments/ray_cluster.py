@@ -47,9 +47,12 @@ def ray_cluster(address: str | None = None, cpus: int | None = None) -> Iterator
     try:
         ray.init(address=address or "local", **options)
     except Exception as error:
-        first = " ".join(str(error).split(".")[0].split())
+        first = " ".join((str(error).splitlines() or [""])[0].split())[:200]
         where = f"--ray-address {address}" if address else "engine ray"
-        raise ScenarioError(f"{where}: cannot connect to Ray: {type(error).__name__}: {first}") from error
+        hint = "; does it ask for a token (RAY_AUTH_MODE, RAY_AUTH_TOKEN)?" if address else ""
+        raise ScenarioError(
+            f"{where}: cannot connect to Ray: {type(error).__name__}: {first}{hint}"
+        ) from error
     try:
         yield ray
     finally:

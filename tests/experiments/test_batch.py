@@ -17,7 +17,8 @@ from polars.testing import assert_frame_equal
 
 from cosim import load_run
 from cosim.errors import RecordingError, ScenarioError
-from cosim.experiments import BatchOptions, BatchResult, batch
+from cosim.experiments import BatchOptions, BatchResult, batch, read_grid
+from cosim.experiments.batch_worker import perform, unpack
 from cosim.recording import digest
 from cosim.recording.files import is_locked
 
@@ -125,6 +126,34 @@ def test_a_batch_gives_what_single_runs_give(alone, tmp_path):
     options = RunOptions(agents=cell.group.agents, inline=True, out=tmp_path / "run", plugins=(PLUGIN,))
     run(cell.group.scenario, options, seed=cell.seed)
     assert digest(tmp_path / "run") == digest(alone.dir / "runs" / cell.name)
+
+
+def test_a_node_that_does_not_see_the_batch_s_folder_sends_its_run_back(alone, tmp_path):
+    cell = alone.grid.cells[0]
+    request = {
+        "run": cell.name,
+        "batch": str(tmp_path / "not here"),
+        "id": "another",
+        "scenario": cell.group.scenario.resolved(),
+        "origin": "",
+        "seed": cell.seed,
+        "agents": list(cell.group.agents),
+        "command": [],
+    }
+    outcome, files = perform(request, lambda share: None)
+    assert outcome["status"] == "completed"
+    assert files is not None
+    assert not (tmp_path / "not here").exists()
+    unpack(files, tmp_path / "runs")
+    assert digest(tmp_path / "runs" / cell.name) == digest(alone.dir / "runs" / cell.name)
+
+
+def test_a_module_that_registers_an_agent_is_imported_by_the_workers():
+    (group,) = read_grid("highway_350vph", agents=["poisoned.keep"]).groups
+    assert group.agents == ("driving=poisoned.keep",)
+    assert "poisoned_agents" in {
+        Path(p).stem for p in read_grid("highway_350vph", agents=["poisoned.keep"]).plugins
+    }
 
 
 def started(arguments: list[str], folder: Path, *, slow: bool = False) -> subprocess.Popen[str]:

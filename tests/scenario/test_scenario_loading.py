@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from cosim import resources
+from cosim.errors import ScenarioError
 from cosim.scenario import (
     RecordConfig,
     Scenario,
@@ -131,6 +132,14 @@ def test_an_override_sets_one_key_before_and_after_loading(
         found = find(after.resolved(), key)
         assert found
         assert value is ... or value in found
+
+
+def test_an_override_from_elsewhere_is_named_by_its_place() -> None:
+    with pytest.raises(ScenarioError, match=r"^study.yaml:7: duraton: unknown key"):
+        load_scenario("highway_350vph", ["duration=5 s", "duraton=6 s"], ["study.yaml:6", "study.yaml:7"])
+    loaded = load_scenario("highway_350vph")
+    with pytest.raises(ScenarioError, match=r"^here: duration: "):
+        loaded.with_overrides(["duration=soon"], ["here"])
 
 
 def test_later_overrides_win_and_the_original_stays(folder: Path) -> None:
