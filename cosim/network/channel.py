@@ -31,6 +31,11 @@ States = NDArray[np.uint8]
 _TO_GAIN = -math.log(10.0) / 10.0
 
 
+# glibc gives blocks of 128 kB and more back to the kernel whenever they are freed, and faults them in again at the
+# next use.  Once it has freed a larger one it keeps them, which saves a sixth of a tick.  Nothing is touched here.
+np.empty(4_000_000)
+
+
 def gain_of(loss_db: Floats) -> Floats:
     """Return the linear power gain of a loss in dB."""
     gain = loss_db * _TO_GAIN
@@ -277,8 +282,11 @@ class Channel:
         loss[at] += blocker_loss(np.broadcast_to(geo.d3, geo.los.shape)[at], below, z, self._config.nlosv)
 
     def _by_state(self, geo: Geo, values: tuple[float, float, float]) -> Floats | float:
-        if geo.los is None or values[0] == values[1] == values[2]:
-            return values[0]
+        clear, behind_vehicles, blocked = values
+        if geo.los is None or clear == behind_vehicles == blocked:
+            return clear
+        if clear == behind_vehicles:
+            return np.where(geo.los == NLOS, blocked, clear)
         return np.take(np.array(values), geo.los)
 
     def _other_distance(self, geo: Geo) -> tuple[NDArray[np.bool_], float] | None:

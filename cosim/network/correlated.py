@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -21,11 +22,11 @@ from cosim.randomness import stream_key
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-BLOCK = 8192
+BLOCK = 16384
 """Pairs evaluated at once: a dozen arrays of this size stay in the second-level cache."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Ends:
     """One side of a set of links at an instant, n radios in key order.
 
@@ -46,7 +47,7 @@ class Ends:
     def __len__(self) -> int:
         return len(self.key)
 
-    @property
+    @cached_property
     def moved(self) -> Floats:
         """Metres moved since the last tick, (n,)."""
         return np.hypot(self.shift[:, 0], self.shift[:, 1])

@@ -112,22 +112,25 @@ def _with_nlos(geo: Geo, los: Floats, nlos: Callable[[Geo], Floats]) -> Floats:
     return np.where(blocked, np.maximum(los, nlos(geo)), los)
 
 
-def _dual_slope(geo: Geo, near_slope: float, constant: float, far_factor: float) -> Floats:
-    """Return the LOS loss of UMi and UMa, whose slope changes to 40 at 4 h'_BS h'_UT f / c."""
-    constant += 20.0 * math.log10(geo.f_hz / 1e9)
-    near = near_slope * geo.lg3 + constant
+def _dual_slope(geo: Geo, slope: float, constant: float) -> Floats:
+    """Return the LOS loss of UMi and UMa, whose slope changes to 40 dB a decade at 4 h'_BS h'_UT f / c.
+
+    The standard's PL2 subtracts (40 - slope) / 2 log10(d'_BP^2 + (h_BS - h_UT)^2), which is what makes the two
+    pieces meet: the second only adds to the first from there on.
+    """
     breakpoint = 4.0 * (geo.h_tx - 1.0) * (geo.h_rx - 1.0) * (geo.f_hz / C_3GPP)
-    square = breakpoint * breakpoint
-    beyond = geo.square > square
-    if not beyond.any():
-        return near
     rise = geo.h_tx - geo.h_rx
-    return np.where(beyond, 40.0 * geo.lg3 + constant - far_factor * np.log10(square + rise * rise), near)
+    beyond = geo.lg3 - 0.5 * np.log10(breakpoint * breakpoint + rise * rise)
+    np.maximum(beyond, 0.0, out=beyond)
+    beyond *= 40.0 - slope
+    beyond += slope * geo.lg3
+    beyond += constant + 20.0 * math.log10(geo.f_hz / 1e9)
+    return beyond
 
 
 def umi_los(geo: Geo) -> Floats:
     """Return the loss of UMi street canyon with line of sight."""
-    return _dual_slope(geo, 21.0, 32.4, 9.5)
+    return _dual_slope(geo, 21.0, 32.4)
 
 
 def umi_nlos(geo: Geo) -> Floats:
@@ -138,7 +141,7 @@ def umi_nlos(geo: Geo) -> Floats:
 
 def uma_los(geo: Geo) -> Floats:
     """Return the loss of UMa with line of sight (effective environment height 1 m)."""
-    return _dual_slope(geo, 22.0, 28.0, 9.0)
+    return _dual_slope(geo, 22.0, 28.0)
 
 
 def uma_nlos(geo: Geo) -> Floats:

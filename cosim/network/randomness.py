@@ -19,31 +19,39 @@ _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
 
-def normal_pair(packed: NDArray[np.uint64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def normal_pair(
+    packed: NDArray[np.uint64], out: tuple[NDArray[np.uint64], NDArray[np.uint64]] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return two standard normals from each pair of words by Box and Muller.
 
     ``packed`` holds the first word in its high half: u1 = (first + 0.5) / 2^32 gives the radius, u2 = second /
-    2^32 the angle; the results are the cosine and the sine part, of the shape of ``packed``.
+    2^32 the angle; the results are the cosine and the sine part, of the shape of ``packed``.  ``out`` are two
+    arrays whose memory they take; the second may be ``packed`` itself.
     """
-    radius = (packed >> _32).view(np.int64).astype(np.float64)
-    radius += 0.5
-    radius *= 2.0**-32
+    one, two = (np.empty_like(packed), np.empty_like(packed)) if out is None else out
+    radius, tangent = one.view(np.float64), two.view(np.float64)
+    np.right_shift(packed, _32, out=one)
+    np.multiply(one.view(np.int64), 2.0**-32, out=radius)
+    radius += 2.0**-33
     np.log(radius, out=radius)
     radius *= -2.0
     np.sqrt(radius, out=radius)
     # cos 2x = 2 / (1 + tan^2 x) - 1 and sin 2x = 2 tan x / (1 + tan^2 x): one vectorised tangent instead of a
     # scalar sine and cosine; the absolute error stays at a few units in the last place of 1.
-    tangent = (packed & _LOW).view(np.int64).astype(np.float64)
-    tangent *= math.pi * 2.0**-32
+    np.bitwise_and(packed, _LOW, out=two)
+    np.multiply(two.view(np.int64), math.pi * 2.0**-32, out=tangent)
     np.tan(tangent, out=tangent)
     cosine = tangent * tangent
     cosine += 1.0
     np.divide(2.0, cosine, out=cosine)
     tangent *= cosine
-    cosine -= 1.0
-    cosine *= radius
     tangent *= radius
-    return cosine, tangent
+    cosine -= 1.0
+    radius *= cosine
+    return radius, tangent
+
+
+_Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class Draws:
@@ -51,7 +59,7 @@ class Draws:
 
     ``key_a`` and ``key_b`` are uint64 keys that broadcast against each other; ``stream`` comes from
     :func:`cosim.randomness.stream_key`.  Nothing is computed before it is asked for.  z0 serves shadowing, z1
-    the LOS state, (z2, z3) complex fading.
+    the LOS state, (z2, z3) complex fading.  ``out`` is room for the work, (4, *shape); the normals then live in it.
     """
 
     __slots__ = ("_a", "_b", "_first", "_out", "_second", "_stream", "_words")
@@ -65,40 +73,54 @@ class Draws:
     ) -> None:
         self._a, self._b, self._stream, self._out = key_a, key_b, stream, out
         self._words: tuple[NDArray[np.uint64], NDArray[np.uint64]] | None = None
-        self._first: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-        self._second: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._first: _Pair | None = None
+        self._second: _Pair | None = None
 
     def _packed(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         if self._words is None:
             self._words = packed_words(self._a, self._b, self._stream, self._out)
         return self._words
 
+    def _half(self, which: int) -> _Pair:
+        """Return (z0, z1) or (z2, z3); with room given, in layers of it that are not needed any more."""
+        room = self._out
+        if room is None:
+            return normal_pair(self._packed()[which])
+        if which == 0:
+            return normal_pair(self._packed()[0], (room[2], room[3]))
+        if self._first is None:
+            self._first = self._half(0)
+        words = self._packed()
+        self._words = None  # their memory goes to the normals; whoever wants them again computes them again
+        self._out = None
+        return normal_pair(words[1], (room[0], room[1]))
+
     @property
     def z0(self) -> NDArray[np.float64]:
         """First standard normal."""
         if self._first is None:
-            self._first = normal_pair(self._packed()[0])
+            self._first = self._half(0)
         return self._first[0]
 
     @property
     def z1(self) -> NDArray[np.float64]:
         """Second standard normal."""
         if self._first is None:
-            self._first = normal_pair(self._packed()[0])
+            self._first = self._half(0)
         return self._first[1]
 
     @property
     def z2(self) -> NDArray[np.float64]:
         """Third standard normal."""
         if self._second is None:
-            self._second = normal_pair(self._packed()[1])
+            self._second = self._half(1)
         return self._second[0]
 
     @property
     def z3(self) -> NDArray[np.float64]:
         """Fourth standard normal."""
         if self._second is None:
-            self._second = normal_pair(self._packed()[1])
+            self._second = self._half(1)
         return self._second[1]
 
     def uniform(self, word: int) -> NDArray[np.float64]:
