@@ -66,7 +66,6 @@ class RunRecorder:
         self._commands = writer.table("commands")
         self._actions = writer.table("actions")
         self._notes = writer.table("notes")
-        self._notes = writer.table("notes")
         self._steps_us = config.steps_us
         self._vehicles_us = config.vehicles_us
         self._links_us = config.links_us
@@ -79,9 +78,6 @@ class RunRecorder:
         n = asked.active
         if not n or not self._with_commands:
             return
-        for name, note in answered.notes.items():
-            value = np.asarray(note, dtype=np.float64).reshape(n, -1)
-            self._notes.append(t_us=t_us, task=task, role=phase, id=asked.ids[:n], name=name, value=value)
         values = np.asarray(answered.values, dtype=np.float64).reshape(n, -1)
         changed = np.asarray(done.values, dtype=np.float64).reshape(n, -1) != values
         self._actions.append(
