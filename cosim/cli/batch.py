@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from cosim.cli.options import AsJson, Jobs, Plugins, RayAddress, check_engine
 from cosim.errors import ScenarioError
 
 if TYPE_CHECKING:
@@ -42,11 +43,9 @@ def batch_command(
         list[str] | None,
         typer.Option("--agent", metavar="[TASK=]NAME[:WEIGHTS]", help="Who decides; several are compared."),
     ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one a processor.")] = None,
+    jobs: Jobs = None,
     engine: Annotated[str, typer.Option(help="process or ray.")] = "process",
-    ray_address: Annotated[
-        str | None, typer.Option(help="HOST:PORT, ray://HOST:PORT or auto; default: a local cluster.")
-    ] = None,
+    ray_address: RayAddress = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder (new or empty); default: batches/NAME-UTC.")
     ] = None,
@@ -59,13 +58,8 @@ def batch_command(
     record: Annotated[
         str | None, typer.Option(help="full: all that the scenario records; none: events and the summary.")
     ] = None,
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODULE", help="Python module or file that registers more names."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on standard output, no table.")
-    ] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run scenarios times seeds times settings times agents; exit code 1 if a run failed."""
     from cosim.experiments import BatchOptions, batch
@@ -73,14 +67,11 @@ def batch_command(
     what = list(grid or ())
     if resume and out is None:
         out, what = _batch_among(what)
-    if engine not in ("process", "ray"):
-        raise ScenarioError(f"--engine {engine}: must be process or ray")
+    check_engine(engine, ray_address)
     if record not in (None, "full", "none"):
         raise ScenarioError(f"--record {record}: must be full or none")
     if retry and not resume:
         raise ScenarioError("--retry goes with --resume")
-    if ray_address is not None and engine != "ray":
-        raise ScenarioError("--ray-address goes with --engine ray")
     with progress_bar(quiet=as_json) as progress:
         options = BatchOptions(
             jobs=jobs,

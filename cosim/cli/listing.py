@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cosim.cli.options import Plugins
+
 
 class Kind(StrEnum):
     """What can be listed."""
@@ -22,9 +24,7 @@ class Kind(StrEnum):
 
 def list_command(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
-    plugin: Annotated[
-        list[str] | None, typer.Option(metavar="MODULE", help="Module that registers more names.")
-    ] = None,
+    plugin: Plugins = None,
 ) -> None:
     """List scenarios, nets, tasks, agents, channels, metrics or papers."""
     from rich.console import Console

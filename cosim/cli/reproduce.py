@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from cosim.cli.options import AsJson, Jobs, Plugins, RayAddress, check_engine
 from cosim.errors import ScenarioError
 
 if TYPE_CHECKING:
@@ -20,22 +21,15 @@ def reproduce_command(
     item: Annotated[str | None, typer.Argument(help="A table or figure; default: all of them.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Minutes (default); rows are indicative.")] = False,
     full: Annotated[bool, typer.Option("--full", help="As much as the paper did.")] = False,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one a processor.")] = None,
+    jobs: Jobs = None,
     engine: Annotated[str, typer.Option(help="process or ray.")] = "process",
-    ray_address: Annotated[
-        str | None, typer.Option(help="HOST:PORT, ray://HOST:PORT or auto; default: a local cluster.")
-    ] = None,
+    ray_address: RayAddress = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder above the items' folders; default: reproduced/PAPER.")
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run what failed again, too.")] = False,
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODULE", help="Python module or file that registers more names."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on standard output, no tables.")
-    ] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
 ) -> None:
     """Reproduce a table or figure of a paper; called again, goes on where it stopped."""
     from rich.console import Console
@@ -46,10 +40,7 @@ def reproduce_command(
 
     if quick and full:
         raise ScenarioError("--quick or --full, not both")
-    if engine not in ("process", "ray"):
-        raise ScenarioError(f"--engine {engine}: must be process or ray")
-    if ray_address is not None and engine != "ray":
-        raise ScenarioError("--ray-address goes with --engine ray")
+    check_engine(engine, ray_address)
     console = Console(highlight=False)
     with progress_bar(quiet=as_json, title=f"{paper} {item or ''}".strip()) as progress:
         options = BatchOptions(

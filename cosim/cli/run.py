@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cosim.cli.options import AsJson, Plugins, Settings
 from cosim.errors import ScenarioError
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ def run_command(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of this run; default: the scenario's.")] = None,
     duration: Annotated[str | None, typer.Option(help="Measured time, such as '180 s' or '1 h'.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key; may be given often.")
-    ] = None,
+    settings: Settings = None,
     agent: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,13 +54,8 @@ def run_command(
     replay: Annotated[
         Path | None, typer.Option(help="Repeat a recorded run from its actions, without agents.")
     ] = None,
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODULE", help="Python module or file that registers more names."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on standard output, no table.")
-    ] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run a scenario and write a run directory."""
     from cosim import runner

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cosim.cli.options import AsJson, Plugins, RayAddress, Settings
 from cosim.errors import ScenarioError
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ def train_command(
     steps: Annotated[int | None, typer.Option(help="Environment steps of all workers together.")] = None,
     workers: Annotated[int | None, typer.Option(help="Simulations that collect side by side.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the training; default: the scenario's.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=f"Change a scenario key; {_OFTEN}")
-    ] = None,
+    settings: Settings = None,
     set_collect: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help=f"... while collecting only; {_OFTEN}")
     ] = None,
@@ -62,7 +61,7 @@ def train_command(
         bool | None, typer.Option("--overlap", help="Collect a round while learning from the one before.")
     ] = None,
     engine: Annotated[str, typer.Option(help="Where workers run: process, ray or inline.")] = "process",
-    ray_address: Annotated[str | None, typer.Option(help="Address of a running Ray cluster.")] = None,
+    ray_address: RayAddress = None,
     device: Annotated[str, typer.Option(help="Where the learner computes: auto, cpu or cuda.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder (new or empty); default: runs/train/….")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with a training in its folder.")] = None,
@@ -70,13 +69,8 @@ def train_command(
         bool, typer.Option("--install", help="Copy the policy to data/policies in the working folder.")
     ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files too.")] = False,
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODULE", help="Python module or file that registers more names."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on standard output, no table.")
-    ] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train an agent; every update, evaluation and checkpoint goes into a folder."""
     from cosim.experiments.training import TrainOptions, resume_training, train

@@ -7,17 +7,14 @@ from typing import Annotated
 
 import typer
 
+from cosim.cli.options import Plugins, Settings
 from cosim.errors import ScenarioError
 
 
 def validate_command(
     scenarios: Annotated[list[str], typer.Argument(help="Scenario files or names.")],
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key.")
-    ] = None,
-    plugin: Annotated[
-        list[str] | None, typer.Option(metavar="MODULE", help="Module that registers more names.")
-    ] = None,
+    settings: Settings = None,
+    plugin: Plugins = None,
 ) -> None:
     """Check scenarios: schema, files, nets, routes, tasks, agents; nothing is simulated."""
     from cosim.assembly import check_agents, plan
