@@ -1,8 +1,8 @@
 """A channel between two sets of radios: path loss + LOS state + shadowing + fading, with its memory.
 
 Reads the ends of this tick and what may stand between them; gives large-scale loss (dB), LOS states and fading
-gains, for the whole matrix vehicles x stations or for single pairs of vehicles.  Work goes in blocks of some 8192
-pairs that stay in the second-level cache, with one Philox call for the four normals of a pair.
+gains, for the whole matrix vehicles x stations or for single pairs of vehicles.  Work goes in blocks of
+some 16 000 pairs that stay in the nearer caches, with one Philox call for the four normals of a pair.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 BLOCK = 16384
-"""Pairs evaluated at once: a dozen arrays of this size stay in the second-level cache."""
+"""Pairs evaluated at once: few enough for the nearer caches, many enough that calls cost little."""
 
 
 @dataclass

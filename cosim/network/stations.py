@@ -178,6 +178,8 @@ class Stations:
         keys = np.array([entity_key(row[0]) for row in rows], np.uint64)
         order = np.argsort(keys, kind="stable")
         rows = [rows[i] for i in order]
+        if len(np.unique(keys)) < len(keys):
+            raise ScenarioError("two stations have the same key; rename one", key="network.radios")
         drawn = np.array([self._numbers(row) for row in rows], np.float64).reshape(-1, 4)
         return StationSet(
             ids=tuple(row[0] for row in rows),
@@ -306,6 +308,9 @@ class Tracks:
             self._there = np.concatenate([self._there, np.zeros(size - have, np.bool_)])
             self._xy = np.concatenate([self._xy, np.zeros((size - have, 2))])
         new = ~self._there[slot] | (self._key[slot] != state.key)
+        if new.any() and (state.key[1:] == state.key[:-1]).any():
+            twin = int(np.flatnonzero(state.key[1:] == state.key[:-1])[0])
+            raise ValueError(f"vehicles '{state.ids[twin]}' and '{state.ids[twin + 1]}' have the same key")
         shift = state.xy - self._xy[slot]
         shift[new] = 0.0
         self._there[:] = False
