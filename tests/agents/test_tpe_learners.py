@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tpe_windows import info_of, some_questions, window_by
 
 from agents.common.networks import load_module, module_arrays
-from agents.common.ppo import masked_log_probabilities
 from agents.common.random import Random
 from agents.common.recurrent import RecurrentNet, Stays
 from agents.common.td import chosen
-from agents.common.window_memory import Held, Pick, WindowMemory, gather
-from agents.tpe_marl.gat_agent import GatActor, GatConfig, GatMadqn
-from agents.tpe_marl.gat_learner import GatLearner, graph_batch, graph_rows
-from agents.tpe_marl.mappo_agent import Mappo, MappoConfig
-from agents.tpe_marl.mappo_learner import MappoLearner
+from agents.common.window_memory import Held, WindowMemory, gather
+from agents.tpe_marl.gat_agent import GatMadqn
+from agents.tpe_marl.mappo_agent import Mappo
 from agents.tpe_marl.qmix_agent import NET, QMIX, Qmix, QmixActor, QmixConfig, TpeQmix
 from agents.tpe_marl.qmix_learner import QmixLearner
 from agents.tpe_marl.recurrent_actor import InputRows, Remembering
@@ -29,14 +27,11 @@ from cosim.assembly import assemble, plan, reseeded
 from cosim.errors import AgentError, ScenarioError
 from cosim.experiments.rollout import EVALUATION_SEED
 from cosim.experiments.training import TrainOptions, resume_training, train
-from cosim.experiments.windows import make_window
-from cosim.lockstep import ActionSpec, EpisodeInfo, InlineHost, Observations, RoleSpec
-from cosim.lockstep.learner import Recipe, Setup, Window, trainable
+from cosim.lockstep import ActionSpec, InlineHost, RoleSpec
+from cosim.lockstep.learner import Recipe, Setup, trainable
 from cosim.lockstep.weights import to_bytes
-from cosim.randomness import entity_keys
 from cosim.scenario import Scenario, load_scenario
 from cosim.testing import check_agent
-from cosim.testing.agents import DRIVING, driving_shared, questions
 
 KINDS: list[Any] = [Qmix, TpeQmix]
 SMALL: dict[str, Any] = {
@@ -50,23 +45,6 @@ SMALL: dict[str, Any] = {
 }
 
 
-def info_of(seed: int = 5) -> EpisodeInfo:
-    return EpisodeInfo("test", "driving", seed, 0, 100_000, {"cav": DRIVING}, {})
-
-
-def some_questions(count: int, seed: int = 4) -> list[Observations]:
-    return questions((DRIVING,), count, seed, driving_shared)
-
-
-def window_by(kind: Any, actor: Any, seed: int, steps: int = 30, explore: bool = True) -> Window:
-    """A window of driving-like questions, answered by *actor*."""
-    info = info_of(seed)
-    actor.reset(info)
-    asked = [replace(o, truncated=np.zeros(len(o), dtype=np.bool_)) for o in some_questions(steps + 1, seed)]
-    answered = [actor.act(o, explore) for o in asked[:-1]]
-    return make_window(0, info, asked, answered)
-
-
 def learner_of(kind: Any, **settings: Any) -> Any:
     return kind.learner(Setup(info_of(), kind.Config(**{**SMALL, **settings}), seed=0, steps=1000))
 
@@ -77,7 +55,7 @@ def learner_of(kind: Any, **settings: Any) -> Any:
 @pytest.mark.parametrize("inflow", [False, True])
 def test_rows_on_their_grid_are_what_the_window_says(inflow: bool) -> None:
     learner = learner_of(Qmix)
-    window = window_by(Qmix, learner, 1)
+    window = window_by(learner, 1)
     team = team_rows(window, InputRows(QMIX, ((1, 4),), inflow), 25)
     slot = window.slots(25)
     alive = window.dense(window.active, slot, 25)
@@ -94,7 +72,7 @@ def test_rows_on_their_grid_are_what_the_window_says(inflow: bool) -> None:
 
 
 def test_a_row_is_shown_its_own_last_action_and_newcomers_none() -> None:
-    window = window_by(Qmix, learner_of(Qmix), 2)
+    window = window_by(learner_of(Qmix), 2)
     team = team_rows(window, InputRows(QMIX, (), False), 25)
     shown, entered = team.held.rows["inputs"][:, 38:47], team.held.rows["entered"]
     before = {int(window.next[i]): int(window.values[i]) for i in np.flatnonzero(window.decided)}
@@ -104,7 +82,7 @@ def test_a_row_is_shown_its_own_last_action_and_newcomers_none() -> None:
 
 
 def test_the_team_reward_is_that_of_any_row_that_decided() -> None:
-    window = window_by(Qmix, learner_of(Qmix), 3)
+    window = window_by(learner_of(Qmix), 3)
     told = np.linspace(-1, 1, len(window.t_us))[window.instants()]
     team = team_rows(replace(window, reward=told), InputRows(QMIX, (), False), 25)
     decided = np.zeros(len(window.t_us), dtype=np.bool_)
@@ -159,7 +137,7 @@ def test_acting_from_weights_is_the_learners_greedy_network(kind: Any, heads: in
     config = kind.Config(**{**SMALL, "heads": heads, "inflow": heads == 2})
     actor = kind.actor(Setup(info_of(), config, 0, 1000))
     actor.load_policy(learner.policy())
-    window = window_by(kind, actor, 7, explore=False)
+    window = window_by(actor, 7, explore=False)
     inputs = InputRows(kind.name, config.one_hot, config.inflow)
     team = team_rows(window, inputs, 25)
     net = RecurrentNet(inputs.size, 9, torch.Generator(), config.hidden, heads)
@@ -223,7 +201,7 @@ def test_another_task_is_refused() -> None:
 @pytest.mark.parametrize("settings", [{}, {"optimizer": "rmsprop", "stretch": 0, "huber": None, "batch": 2}])
 def test_a_learner_goes_on_from_its_state_bit_for_bit(kind: Any, settings: dict[str, Any]) -> None:
     one, two = learner_of(kind, **settings), learner_of(kind, **settings)
-    windows = [window_by(kind, one, seed) for seed in range(7)]
+    windows = [window_by(one, seed) for seed in range(7)]
     for window in windows[:4]:
         one.add([window])
         one.update()
@@ -249,7 +227,7 @@ def test_how_many_slots_stay_empty_changes_no_value(kind: Any) -> None:
     """A batch holds nothing for an empty slot, and where one is in the state there are zeros."""
     learner: QmixLearner = learner_of(kind)
     for seed in range(3):
-        learner.add([window_by(kind, learner, seed)])
+        learner.add([window_by(learner, seed)])
     batch = learner._batch()
     assert len(batch.inputs) == int(batch.alive.sum())
     assert bool((batch.entered & ~batch.alive).sum() == 0)
@@ -266,7 +244,7 @@ def test_how_many_slots_stay_empty_changes_no_value(kind: Any) -> None:
 
 def test_a_topology_seen_before_pays_less() -> None:
     learner = learner_of(TpeQmix)
-    window = window_by(TpeQmix, learner, 1)
+    window = window_by(learner, 1)
     learner.add([window])
     first = next(iter(learner._memory)).instants["visit_reward"]
     learner.add([window])
@@ -278,7 +256,7 @@ def test_a_topology_seen_before_pays_less() -> None:
 
 def test_members_and_past_of_held_rows_are_those_of_the_window() -> None:
     learner = learner_of(TpeQmix, past=4)
-    learner.add([window_by(TpeQmix, learner, 6)])
+    learner.add([window_by(learner, 6)])
     held = next(iter(learner._memory))
     side = learner._side
     at = np.arange(held.first[-1])
@@ -304,176 +282,13 @@ def test_members_and_past_of_held_rows_are_those_of_the_window() -> None:
         offset += count
 
 
-# -- graphs -----------------------------------------------------------------------------------------------------
-
-
-def zone_questions(count: int, seed: int) -> list[Observations]:
-    """Questions whose zone holds the vehicles asked, in another order, and some that are not."""
-    rng, out = np.random.default_rng(seed), []
-    for o in some_questions(count, seed):
-        ids = [*o.ids[: o.active], *(f"human_{i}" for i in range(rng.integers(0, 3)))]
-        order = rng.permutation(len(ids))
-        others = rng.random((len(ids) - o.active, 8), dtype=np.float32)
-        zone = {
-            "zone_ids": entity_keys([ids[i] for i in order]),
-            "zone_features": np.concatenate([o.obs[: o.active, :8], others])[order],
-            "own_reward": o.reward * 2,
-        }
-        out.append(replace(o, shared={**o.shared, **zone}, truncated=np.zeros(len(o), dtype=np.bool_)))
-    return out
-
-
-def zone_window(actor: Any, seed: int, steps: int = 30, explore: bool = True) -> Window:
-    info = info_of(seed)
-    actor.reset(info)
-    asked = zone_questions(steps + 1, seed)
-    return make_window(0, info, asked, [actor.act(o, explore) for o in asked[:-1]])
-
-
-GAT_SMALL: dict[str, Any] = {"batch": 8, "learn_from": 40, "memory": 3, "steps_per_update": 5}
-
-
-def gat_learner(**settings: Any) -> GatLearner:
-    return GatLearner(Setup(info_of(), GatConfig(**{**GAT_SMALL, **settings}), seed=0, steps=1000))
-
-
-def test_every_decision_of_a_graph_is_one_of_the_window() -> None:
-    window = zone_window(gat_learner(), 1)
-    held = graph_rows(window, GatConfig(reward_shift=0, reward_scale=1))
-    memory = WindowMemory(1)
-    memory.add(held)
-    own = window.shared["own_reward"].values
-    known: dict[bytes, tuple[Any, ...]] = {}
-    for i in np.flatnonzero(window.decided & (window.next >= 0)):
-        assert window.mask is not None
-        after, ends = int(window.next[i]), bool(window.terminated[i])
-        then = None if ends else (window.obs[after, :8].tobytes(), window.mask[after].tolist())
-        known[window.obs[i, :8].tobytes()] = (int(window.values[i]), float(own[after]), ends, then)
-    names = ("features", "decided", "action", "reward", "ahead", "allowed", "terminated")
-    draw = gather(memory.picks(np.random.default_rng(0), 100, 2), names, ())
-    features, _, later, present, at, next_at, action, reward, allowed, ended = graph_batch(draw)
-    assert len(at) > 100
-    assert 0 < ended.sum() < len(at)
-    width = features.shape[1]
-    for k in range(len(at)):
-        key = features[at[k] // width, at[k] % width].tobytes()
-        node = next_at[k] // width, next_at[k] % width
-        then = None if ended[k] else (later[node].tobytes(), allowed[k].tolist())
-        did, paid, ends, followed = known[key]
-        assert (did, ends, followed) == (action[k], ended[k], then)
-        assert paid == pytest.approx(reward[k], abs=1e-6)
-        assert ended[k] or present[node]
-
-
-def test_the_graph_actor_chooses_as_the_learners_network() -> None:
-    learner = gat_learner()
-    actor = GatActor(info_of())
-    actor.load_policy(learner.policy())
-    window = zone_window(actor, 3, explore=False)
-    held = graph_rows(window, GatConfig())
-    decided = 0
-    for t in range(window.steps):
-        rows = slice(int(held.first[t]), int(held.first[t + 1]))
-        features = torch.from_numpy(held.rows["features"][rows]).unsqueeze(0)
-        if not features.shape[1]:
-            continue
-        with torch.no_grad():
-            q = learner._average(features, torch.ones(features.shape[:2], dtype=torch.bool))[0]
-        q = q.masked_fill(~torch.from_numpy(held.rows["allowed"][rows]), -torch.inf)
-        taken = torch.from_numpy(held.rows["action"][rows].astype(np.int64))
-        did = torch.from_numpy(held.rows["decided"][rows])
-        decided += int(did.sum())
-        torch.testing.assert_close(chosen(q, taken)[did], q.max(dim=1).values[did], atol=1e-5, rtol=0)
-    assert decided > 50
-
-
-@pytest.mark.parametrize("settings", [{}, {"reward": "team", "huber": None}])
-def test_the_graph_learner_goes_on_from_its_state_bit_for_bit(settings: dict[str, Any]) -> None:
-    one, two = gat_learner(**settings), gat_learner(**settings)
-    windows = [zone_window(one, seed) for seed in range(7)]
-    for window in windows[:4]:
-        one.add([window])
-        one.update()
-    two.load(one.state())
-    for window in windows[4:]:
-        signals = []
-        for learner in (one, two):
-            learner.add([window])
-            signals.append(learner.update())
-        assert signals[0] == signals[1]
-        assert signals[0]["td_loss"] > 0
-    for name, array in one.state().arrays.items():
-        np.testing.assert_array_equal(array, two.state().arrays[name], err_msg=name)
-
-
-def test_the_graph_agent_acts_from_a_policy_file(tmp_path: Path) -> None:
-    file = tmp_path / "p.safetensors"
-    about = {"agent": GatMadqn.name, "config": GatConfig().model_dump(mode="json")}
-    file.write_bytes(to_bytes(gat_learner().policy(), about))
-    check_agent(lambda: GatMadqn(file))
-    assert set(trainable(GatMadqn.name).recipes) == {"default", "recipe", "literal"}
-
-
-# -- MAPPO ------------------------------------------------------------------------------------------------------
-
-
-def mappo_learner(**settings: Any) -> MappoLearner:
-    config = MappoConfig(**{"hidden": 16, "batch": 2, "minibatch": 1, "epochs": 2, **settings})
-    return MappoLearner(Setup(info_of(), config, seed=0, steps=1000))
-
-
-@pytest.mark.parametrize("inflow", [False, True])
-def test_what_the_actor_noted_is_the_learners_probability(inflow: bool) -> None:
-    learner = mappo_learner(inflow=inflow)
-    window = window_by(Mappo, learner, 5)
-    learner.add([window])
-    held = next(iter(learner._memory))
-    draw = gather(
-        [Pick(held, 0, len(held) - 1)], ("inputs", "allowed", "action", "slot", "entered", "log_prob"), ()
-    )
-    alive = torch.from_numpy(grid(draw, np.ones(len(draw.cell), dtype=np.bool_), 25))
-    stays = Stays.of_grid(alive, torch.from_numpy(grid(draw, draw.rows["entered"], 25)))
-    with torch.no_grad():
-        scores = learner._net(torch.from_numpy(draw.rows["inputs"]), stays)
-    logs = masked_log_probabilities(scores, torch.from_numpy(draw.rows["allowed"]))
-    found = chosen(logs, torch.from_numpy(draw.rows["action"].astype(np.int64)))
-    assert len(found) > 50
-    np.testing.assert_allclose(found.numpy(), draw.rows["log_prob"], atol=1e-5)
-
-
-def test_the_mappo_learner_goes_on_from_its_state_bit_for_bit() -> None:
-    one, two = mappo_learner(), mappo_learner()
-    windows = [window_by(Mappo, one, seed) for seed in range(7)]
-    for window in windows[:3]:
-        one.add([window])
-        one.update()
-    two.load(one.state())
-    for window in windows[3:]:
-        signals = []
-        for learner in (one, two):
-            learner.add([window])
-            signals.append(learner.update())
-        assert signals[0] == signals[1]
-        if signals[0]["memory_windows"] == 2:
-            assert {"policy_loss", "value_loss", "entropy", "clipped", "gradient_norm"} <= set(signals[0])
-    assert one.state().values["updates"] > 8
-    for name, array in one.state().arrays.items():
-        np.testing.assert_array_equal(array, two.state().arrays[name], err_msg=name)
-
-
-def test_the_mappo_agent_acts_from_a_policy_file(tmp_path: Path) -> None:
-    file = tmp_path / "p.safetensors"
-    config = MappoConfig(hidden=16)
-    about = {"agent": Mappo.name, "config": config.model_dump(mode="json")}
-    file.write_bytes(to_bytes(mappo_learner().policy(), about))
-    check_agent(lambda: Mappo(file))
-    assert set(trainable(Mappo.name).recipes) == {"default", "recipe", "literal"}
-
-
 # -- on real SUMO -----------------------------------------------------------------------------------------------
 
 ROAD = ["traffic.variant=uni_noturn", "duration=60 s", "warmup=0"]
 QUICK = {"leg": 2, "window": 60, "eval_seeds": 1, "eval_every": 0, "workers": 1}
+
+
+GAT_SMALL: dict[str, Any] = {"batch": 8, "learn_from": 40, "memory": 3, "steps_per_update": 5}
 
 
 @pytest.mark.parametrize("kind", [*KINDS, GatMadqn, Mappo])
