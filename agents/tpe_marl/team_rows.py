@@ -44,42 +44,76 @@ class TeamRows:
     held: Held
 
 
-def team_rows(window: Window, inputs: InputRows, slots: int) -> TeamRows:
-    """Return the rows of a driving window; AgentError if there are ever more vehicles than *slots*."""
+@dataclass(frozen=True, slots=True)
+class BySlot:
+    """The active rows of a window by instant and slot.
+
+    ``order`` (R,) their rows in the window, ``instant`` (R,), ``slot`` (R,), ``first`` (T + 2,) where instants begin.
+    """
+
+    order: NDArray[np.int64]
+    instant: NDArray[np.int64]
+    slot: NDArray[np.int8]
+    first: NDArray[np.int64]
+
+
+def by_slot(window: Window, slots: int) -> BySlot:
+    """Return where the rows of a window stand; AgentError if there are ever more vehicles than *slots*."""
     slot, whole = window.slots(slots), window.instants()
     there = (slot >= 0).nonzero()[0]
     order = there[np.lexsort((slot[there], whole[there]))]
     instant = whole[order]
-    instants = len(window.t_us)
+    first = np.searchsorted(instant, np.arange(len(window.t_us) + 1))
+    return BySlot(order, instant, slot[order].astype(np.int8), first)
+
+
+def window_inflow(window: Window) -> Floats:
+    """Return the inflow (T + 1, 8)."""
+    return window.shared["inflow"].values.reshape(len(window.t_us), -1).astype(np.float32)
+
+
+def window_traffic(window: Window, slots: int) -> Floats:
+    """Return what a state holds of no vehicle, (T + 1, 11)."""
+    zone = window.shared["zone_features"]
+    at = np.repeat(np.arange(len(window.t_us)), np.diff(zone.first))
+    return traffic_state(window_inflow(window), zone.values, at, slots)
+
+
+def team_reward(window: Window) -> Floats:
+    """Return the team's reward (T + 1,) of each decision; 0 where nobody decided."""
+    settled = window.decided & (window.next >= 0)
+    reward = np.zeros(len(window.t_us), dtype=np.float32)
+    reward[window.instants()[settled]] = window.reward[settled]
+    return reward
+
+
+def team_rows(window: Window, inputs: InputRows, slots: int) -> TeamRows:
+    """Return the rows of a driving window; AgentError if there are ever more vehicles than *slots*."""
+    where, whole = by_slot(window, slots), window.instants()
+    order, instants = where.order, len(window.t_us)
     settled = window.decided & (window.next >= 0)
     last = np.full(len(window), NO_ACTION)
     last[window.next[settled]] = window.values[settled]
     new = np.ones(len(window), dtype=np.bool_)
     new[window.next[settled]] = False
-    inflow = window.shared["inflow"].values.reshape(instants, -1).astype(np.float32)
-    reward = np.zeros(instants, dtype=np.float32)
-    reward[whole[settled]] = window.reward[settled]
     changing = settled & (window.values // 3 != 1)
     count = np.bincount(whole[settled], minlength=instants)
     changes = np.bincount(whole[changing], minlength=instants) / np.maximum(count, 1)
-    zone = window.shared["zone_features"]
-    at = np.repeat(np.arange(instants), np.diff(zone.first))
-    first = np.searchsorted(instant, np.arange(instants + 1))
     mask = np.ones((len(window), 9), dtype=np.bool_) if window.mask is None else window.mask
     rows: dict[str, NDArray[Any]] = {
-        "inputs": inputs(window.obs[order], last[order], inflow[instant]),
+        "inputs": inputs(window.obs[order], last[order], window_inflow(window)[where.instant]),
         "allowed": mask[order],
         "action": window.values[order].astype(np.int8),
-        "slot": slot[order].astype(np.int8),
+        "slot": where.slot,
         "entered": new[order],
         "features": window.obs[order, :FEATURES],
     }
     of_instants: dict[str, NDArray[Any]] = {
-        "reward": reward,
+        "reward": team_reward(window),
         "changes": changes.astype(np.float32),
-        "traffic": traffic_state(inflow, zone.values, at, slots),
+        "traffic": window_traffic(window, slots),
     }
-    return TeamRows(order, instant, Held(first, rows, of_instants))
+    return TeamRows(order, where.instant, Held(where.first, rows, of_instants))
 
 
 def grid(draw: Draw, marked: NDArray[np.bool_], slots: int) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""The learners of QMIX, TPE, GAT-MADQN and MAPPO: their memory, acting, saving, and learning on real SUMO."""
+"""The learners of QMIX, TPE and their rivals: their memory, acting, saving, and learning on real SUMO."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from agents.common.recurrent import RecurrentNet, Stays
 from agents.common.td import chosen
 from agents.common.window_memory import Held, WindowMemory, gather
 from agents.tpe_marl.gat_agent import GatMadqn
+from agents.tpe_marl.maddpg_agent import Maddpg
 from agents.tpe_marl.mappo_agent import Mappo
 from agents.tpe_marl.qmix_agent import NET, QMIX, Qmix, QmixActor, QmixConfig, TpeQmix
 from agents.tpe_marl.qmix_learner import QmixLearner
@@ -291,15 +292,17 @@ QUICK = {"leg": 2, "window": 60, "eval_seeds": 1, "eval_every": 0, "workers": 1}
 GAT_SMALL: dict[str, Any] = {"batch": 8, "learn_from": 40, "memory": 3, "steps_per_update": 5}
 
 
-@pytest.mark.parametrize("kind", [*KINDS, GatMadqn, Mappo])
+@pytest.mark.parametrize("kind", [*KINDS, GatMadqn, Mappo, Maddpg])
 def test_a_training_resumed_ends_with_the_same_policy(kind: Any, tmp_path: Path) -> None:
     options = TrainOptions(engine="inline", out=tmp_path / "whole")
     small: dict[str, Any] = {
         GatMadqn: {**GAT_SMALL, "learn_from": 120},
+        Maddpg: {"hidden": 16, "batch": 8, "learn_from": 120, "memory": 3},
         Mappo: {"hidden": 16, "batch": 3, "minibatch": 2, "epochs": 2},
     }.get(kind, {**SMALL, "learn_from": 120})
     recipe = Recipe(agent=small, settings=("tasks.{task}.max_cavs=25",))
-    scenario = load_scenario("highway_350vph_cav100", ROAD)
+    actions = "continuous" if kind is Maddpg else "discrete"
+    scenario = load_scenario("highway_350vph_cav100", [*ROAD, f"tasks.driving.actions={actions}"])
     whole = train(
         scenario, kind.name, options, recipe=recipe, seed=3, steps=480, checkpoint_every=120, **QUICK
     )

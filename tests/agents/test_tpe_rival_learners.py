@@ -1,4 +1,4 @@
-"""The learners of the rivals GAT-MADQN and MAPPO: their memory, acting, and saving."""
+"""The learners of the rivals GAT-MADQN, MAPPO and MADDPG: their memory, acting, and saving."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from agents.common.td import chosen
 from agents.common.window_memory import Pick, WindowMemory, gather
 from agents.tpe_marl.gat_agent import GatActor, GatConfig, GatMadqn
 from agents.tpe_marl.gat_learner import GatLearner, graph_batch, graph_rows
+from agents.tpe_marl.maddpg_agent import Maddpg, MaddpgConfig
+from agents.tpe_marl.maddpg_learner import MaddpgLearner
 from agents.tpe_marl.mappo_agent import Mappo, MappoConfig
 from agents.tpe_marl.mappo_learner import MappoLearner
 from agents.tpe_marl.team_rows import grid
+from cosim.errors import ScenarioError
 from cosim.experiments.windows import make_window
-from cosim.lockstep import Observations
+from cosim.lockstep import ActionSpec, EpisodeInfo, Observations, RoleSpec
 from cosim.lockstep.learner import Setup, Window, trainable
 from cosim.lockstep.weights import to_bytes
 from cosim.randomness import entity_keys
 from cosim.testing import check_agent
+from cosim.testing.agents import driving_shared, questions
 
 # -- graphs -----------------------------------------------------------------------------------------------------
 
@@ -191,3 +195,79 @@ def test_the_mappo_agent_acts_from_a_policy_file(tmp_path: Path) -> None:
     file.write_bytes(to_bytes(mappo_learner().policy(), about))
     check_agent(lambda: Mappo(file))
     assert set(trainable(Mappo.name).recipes) == {"default", "recipe", "literal"}
+
+
+# -- MADDPG -----------------------------------------------------------------------------------------------------
+
+CONTINUOUS = RoleSpec("cav", 38, ActionSpec(low=(-1.0, -1.0), high=(1.0, 1.0)))
+CONTINUOUS_INFO = EpisodeInfo("test", "driving", 5, 0, 100_000, {"cav": CONTINUOUS}, {})
+
+
+def maddpg_learner(**settings: Any) -> MaddpgLearner:
+    small = {"hidden": 16, "batch": 8, "learn_from": 40, "memory": 3, "steps_per_update": 5}
+    return MaddpgLearner(Setup(CONTINUOUS_INFO, MaddpgConfig(**{**small, **settings}), seed=0, steps=1000))
+
+
+def continuous_window(actor: Any, seed: int, steps: int = 30, explore: bool = True) -> Window:
+    info = replace(CONTINUOUS_INFO, seed=seed)
+    actor.reset(info)
+    asked = questions((CONTINUOUS,), steps + 1, seed, driving_shared)
+    return make_window(0, info, asked, [actor.act(o, explore) for o in asked[:-1]])
+
+
+def test_the_continuous_actor_acts_as_the_learners_network() -> None:
+    learner = maddpg_learner()
+    window = continuous_window(learner, 3, explore=False)
+    rows = window.obs[window.decided]
+    with torch.no_grad():
+        expected = learner._target(torch.from_numpy(learner._inputs(rows))).numpy()
+    assert len(rows) > 50
+    np.testing.assert_allclose(window.values[window.decided], expected, atol=1e-5)
+    noisy = continuous_window(learner, 3)
+    spread = (noisy.values - continuous_window(learner, 3, explore=False).values)[noisy.decided]
+    assert 0.3 < spread.std() < 0.6  # noise of .5, cut at the ends
+    assert np.abs(noisy.values).max() <= 1.0
+
+
+def test_a_joint_batch_holds_the_vehicles_before_and_after() -> None:
+    learner = maddpg_learner(batch=60)
+    window = continuous_window(learner, 2)
+    learner.add([window])
+    batch = learner._batch()
+    assert len(batch.inputs) == len(batch.action) == int(batch.alive.sum())
+    assert len(batch.next_inputs) == int(batch.next_alive.sum())
+    known = {
+        window.obs[i].tobytes(): window.values[i].astype(np.float32).tobytes() for i in range(len(window))
+    }
+    for row, action in zip(batch.inputs.numpy(), batch.action.numpy(), strict=True):
+        assert known[row[:38].tobytes()] == action.tobytes()
+    empty = batch.state[..., :200].unflatten(-1, (25, 8))[~batch.alive]
+    assert not bool(empty.any())
+
+
+def test_the_maddpg_learner_goes_on_from_its_state_bit_for_bit() -> None:
+    one, two = maddpg_learner(), maddpg_learner()
+    windows = [continuous_window(one, seed) for seed in range(7)]
+    for window in windows[:4]:
+        one.add([window])
+        one.update()
+    two.load(one.state())
+    for window in windows[4:]:
+        signals = []
+        for learner in (one, two):
+            learner.add([window])
+            signals.append(learner.update())
+        assert signals[0] == signals[1]
+        assert {"td_loss", "actor_loss", "gradient_norm", "noise"} <= set(signals[0])
+    for name, array in one.state().arrays.items():
+        np.testing.assert_array_equal(array, two.state().arrays[name], err_msg=name)
+
+
+def test_the_maddpg_agent_acts_from_a_policy_file(tmp_path: Path) -> None:
+    file = tmp_path / "p.safetensors"
+    config = MaddpgConfig(hidden=16)
+    about = {"agent": Maddpg.name, "config": config.model_dump(mode="json")}
+    file.write_bytes(to_bytes(maddpg_learner().policy(), about))
+    check_agent(lambda: Maddpg(file), roles=(CONTINUOUS,))
+    with pytest.raises(ScenarioError, match=r"tasks\.driving\.actions=continuous"):
+        Maddpg(file).reset(info_of())

@@ -1,0 +1,237 @@
+"""Learning of ``tpe_marl.maddpg``: a central critic of all vehicles' actions and one actor for all, with torch.
+
+What is explored with is the actor being learnt; what is evaluated and shipped is its target copy, a running average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from agents.common.networks import (
+    load_module,
+    load_optimizer,
+    module_arrays,
+    optimizer_arrays,
+    pick_device,
+    set_learning_rate,
+    soft_copy,
+)
+from agents.common.schedules import linear
+from agents.common.window_memory import Draw, Held, WindowMemory, gather
+from agents.tpe_marl.actor_critic import (
+    CentralCritic,
+    ContinuousActor,
+    JointBatch,
+    maddpg_actor_loss,
+    maddpg_critic_loss,
+)
+from agents.tpe_marl.inputs import TRAFFIC, slot_state
+from agents.tpe_marl.maddpg_agent import NET, NOISE, MaddpgActor, MaddpgConfig, input_rows
+from agents.tpe_marl.team_rows import by_slot, flat_traffic, grid, slot_features, team_reward, window_traffic
+from cosim.lockstep.learner import LearnerState, Setup, Window
+from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
+from cosim.tasks.driving.observation import FEATURES
+
+Arrays = dict[str, NDArray[Any]]
+_MEMORY = "memory."
+_ROWS = ("inputs", "action", "slot", "features")
+_INSTANTS = ("reward", "traffic")
+
+
+class MaddpgLearner:
+    """Satisfies :class:`cosim.lockstep.learner.Learner`."""
+
+    def __init__(self, setup: Setup) -> None:
+        config: MaddpgConfig = setup.config
+        self._config, self._horizon = config, setup.steps
+        self._actor = MaddpgActor(setup.info, config)
+        self._inputs = input_rows(config)
+        self._device = pick_device(setup.device)
+        generator = torch.Generator().manual_seed(setup.seed % 2**63)
+        state = config.slots * FEATURES + TRAFFIC
+
+        def nets() -> tuple[ContinuousActor, CentralCritic]:
+            actor = ContinuousActor(self._inputs.size, generator, config.hidden)
+            critic = CentralCritic(state, config.slots, generator, config.hidden)
+            return actor.to(self._device), critic.to(self._device)
+
+        self._net, self._critic = nets()
+        self._target, self._target_critic = nets()
+        self._follow(1.0)
+        for copy in (self._target, self._target_critic):
+            copy.requires_grad_(False)
+        self._optimizers = {
+            "actor_optimizer": torch.optim.Adam(self._net.parameters(), lr=config.learning_rate, fused=True),
+            "critic_optimizer": torch.optim.Adam(
+                self._critic.parameters(), lr=config.learning_rate, fused=True
+            ),
+        }
+        self._memory = WindowMemory(config.memory)
+        self._random = np.random.default_rng(np.random.SeedSequence([setup.seed, 1]))
+        self._steps = self._updates = 0
+        self._owed = 0.0
+
+    def _follow(self, share: float) -> None:
+        soft_copy(self._target, self._net, share)
+        soft_copy(self._target_critic, self._critic, share)
+
+    # -- acting --
+
+    def reset(self, info: EpisodeInfo) -> None:
+        """As the actor's."""
+        self._actor.reset(info)
+
+    def act(self, observations: Observations, explore: bool) -> Actions:
+        """As the actor's, with the weights of now."""
+        self._actor.load_policy(self.policy(explore))
+        return self._actor.act(observations, explore)
+
+    def load_policy(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Begin to learn from these weights; the critic stays as it is."""
+        for net in (self._net, self._target):
+            load_module(net, weights, NET)
+
+    def policy(self, explore: bool = False) -> Arrays:
+        """Return the target actor's weights, or those being learnt and the noise."""
+        if not explore:
+            return module_arrays(self._target, NET)
+        return {**module_arrays(self._net, NET), NOISE: np.array([self._noise()])}
+
+    def _noise(self) -> float:
+        return linear(*self._config.noise, self._config.noise_steps, self._steps)
+
+    # -- learning --
+
+    def add(self, windows: Sequence[Window]) -> None:
+        """Take in whole windows."""
+        slots = self._config.slots
+        for window in windows:
+            where = by_slot(window, slots)
+            rows: Arrays = {
+                "inputs": self._inputs(window.obs[where.order]),
+                "action": window.values[where.order].astype(np.float32),
+                "slot": where.slot,
+                "features": window.obs[where.order, :FEATURES],
+            }
+            instants: Arrays = {"reward": team_reward(window), "traffic": window_traffic(window, slots)}
+            self._memory.add(Held(where.first, rows, instants))
+            self._steps += window.steps
+            self._owed += window.steps / self._config.steps_per_update
+
+    def update(self) -> dict[str, float]:
+        """Make the gradient steps that are due; signals are means over them."""
+        config = self._config
+        signals = {"noise": self._noise(), "memory_windows": float(len(self._memory))}
+        if self._steps < config.learn_from:
+            self._owed = 0.0
+            return {**signals, "updates": float(self._updates)}
+        due = int(self._owed)
+        self._owed -= due
+        rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
+        for optimizer in self._optimizers.values():
+            set_learning_rate(optimizer, rate)
+        sums = torch.zeros(4, device=self._device)
+        for _ in range(due):
+            sums += self._step()
+            self._updates += 1
+        signals |= {"updates": float(self._updates), "learning_rate": rate}
+        if due:
+            names = ("td_loss", "actor_loss", "learner_reward", "gradient_norm")
+            signals |= dict(zip(names, (sums / due).tolist(), strict=True))
+        return signals
+
+    def _step(self) -> torch.Tensor:
+        """One gradient step of both; returns (4,) TD loss, actor loss, mean reward, and the critic gradient's norm."""
+        config = self._config
+        batch = self._batch()
+        loss = maddpg_critic_loss(self._critic, self._target_critic, self._target, batch, config.gamma)
+        norm = self._descend("critic_optimizer", self._critic, loss)
+        self._critic.requires_grad_(False)
+        actor_loss = maddpg_actor_loss(self._net, self._critic, batch, config.saturation)
+        self._descend("actor_optimizer", self._net, actor_loss)
+        self._critic.requires_grad_(True)
+        self._follow(config.follow)
+        there = batch.alive.any(dim=-1)
+        reward = (batch.reward * there).sum() / there.sum().clamp(min=1)
+        return torch.stack([loss.detach(), actor_loss.detach(), reward, norm])
+
+    def _descend(self, name: str, net: nn.Module, loss: torch.Tensor) -> torch.Tensor:
+        optimizer = self._optimizers[name]
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(net.parameters(), self._config.clip)
+        optimizer.step()
+        return norm.detach()
+
+    def _batch(self) -> JointBatch:
+        draw = gather(self._memory.picks(self._random, self._config.batch, 2), _ROWS, _INSTANTS)
+        reward = (draw.instants["reward"][:, 0] + self._config.reward_shift) * self._config.reward_scale
+        alive, state = self._alive_and_state(draw)
+        before = draw.cell % 2 == 0
+        rows = draw.rows
+        return JointBatch(
+            inputs=self._tensor(rows["inputs"][before]),
+            action=self._tensor(rows["action"][before]),
+            alive=self._tensor(alive[:, 0]),
+            state=self._tensor(state[:, 0]),
+            reward=self._tensor(reward.astype(np.float32)),
+            next_inputs=self._tensor(rows["inputs"][~before]),
+            next_alive=self._tensor(alive[:, 1]),
+            next_state=self._tensor(state[:, 1]),
+        )
+
+    def _alive_and_state(self, draw: Draw) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Return which slots hold a vehicle (B, 2, N) and the plain state (B, 2, S)."""
+        slots = self._config.slots
+        alive = grid(draw, np.ones(len(draw.cell), dtype=np.bool_), slots)
+        features, traffic = slot_features(draw, slots), flat_traffic(draw)
+        state = slot_state(features, alive.reshape(-1, slots), traffic, self._config.scaled_state)
+        return alive, state.reshape(draw.count, draw.length, -1)
+
+    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+    # -- saving --
+
+    def state(self) -> LearnerState:
+        """Return networks, optimizers, memory, counts and the generator."""
+        arrays: Arrays = {}
+        for prefix, net in self._nets().items():
+            arrays |= module_arrays(net, prefix)
+        for prefix, optimizer in self._optimizers.items():
+            arrays |= optimizer_arrays(optimizer, prefix)
+        arrays |= {_MEMORY + name: array for name, array in self._memory.state().items()}
+        values = {
+            "steps": self._steps,
+            "updates": self._updates,
+            "owed": self._owed,
+            "random": self._random.bit_generator.state,
+        }
+        return LearnerState(arrays, values)
+
+    def load(self, state: LearnerState) -> None:
+        """Go on from :meth:`state`; AgentError if it is of another configuration."""
+        for prefix, net in self._nets().items():
+            load_module(net, state.arrays, prefix)
+        for prefix, optimizer in self._optimizers.items():
+            load_optimizer(optimizer, state.arrays, prefix)
+        self._memory.load(
+            {n.removeprefix(_MEMORY): a for n, a in state.arrays.items() if n.startswith(_MEMORY)}
+        )
+        values = state.values
+        self._steps, self._updates, self._owed = values["steps"], values["updates"], values["owed"]
+        self._random.bit_generator.state = values["random"]
+
+    def _nets(self) -> dict[str, nn.Module]:
+        return {
+            NET: self._net,
+            "critic": self._critic,
+            "target_actor": self._target,
+            "target_critic": self._target_critic,
+        }
