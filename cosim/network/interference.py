@@ -41,6 +41,8 @@ class _Links:
     gains: Gains
     same: SameTransmitter
     among: bool
+    both: bool
+    """Whether some device is the transmitter of one link and the receiver of another."""
 
     def received(self, i: Index, l: Index, block: Index) -> Floats:
         """Return what link l's receiver hears of link i's transmitter, W; ``i`` and ``l`` broadcast.
@@ -51,13 +53,10 @@ class _Links:
             return np.zeros(np.broadcast_shapes(i.shape, l.shape))
         received = self.gains(self.tx[i], self.rx[l], block)
         received *= self.loud[i]
-        tx, rx = self.tx[i], self.rx[l]
-        if np.intersect1d(tx, rx).size:
-            received[np.broadcast_to(tx == rx, received.shape)] = 0.0
-        if self.same != "interferes":
-            received[np.broadcast_to(tx == self.tx[l], received.shape)] = 0.0
-        else:
-            received[np.broadcast_to(i == l, received.shape)] = 0.0
+        tx = self.tx[i]
+        if self.both:
+            np.copyto(received, 0.0, where=tx == self.rx[l])
+        np.copyto(received, 0.0, where=i == l if self.same == "interferes" else tx == self.tx[l])
         return received
 
     def sinr(self, l: Index, block: Index, interference: Floats) -> Floats:
@@ -106,8 +105,9 @@ def sinr_links(
     uses = np.asarray(alloc, np.bool_).sum(axis=1) if several else (np.asarray(alloc) >= 0).astype(np.int64)
     shared = same_transmitter == "shared"
     sent = _power_per_use(sources, np.asarray(power, np.float64), uses, shared, split_power)
+    both = bool(np.intersect1d(sources, sinks).size)
     floor = np.broadcast_to(np.asarray(noise, np.float64), sources.shape)
-    links = _Links(sources, sinks, sent, sent, floor, foreign, gains, same_transmitter, among)
+    links = _Links(sources, sinks, sent, sent, floor, foreign, gains, same_transmitter, among, both)
     if several:
         result = _several_blocks(links, np.asarray(alloc, np.bool_))
     else:
@@ -139,15 +139,13 @@ def _one_block(links: _Links, block: Index) -> Floats:
     order = order[block[order] >= 0]
     if links.same == "once":
         links = replace(links, loud=_once(links, block))
-    kinds, starts = np.unique(block[order], return_index=True)
-    groups = list(zip(kinds, np.split(order, starts[1:]), strict=True)) if len(kinds) else []
+    kinds, starts, sizes = np.unique(block[order], return_index=True, return_counts=True)
     result = np.zeros(len(block))
-    small = [(k, g) for k, g in groups if len(g) < _BATCH_BELOW]
-    if small:
-        _batch(links, small, result)
-    for k, group in groups:
-        if len(group) >= _BATCH_BELOW:
-            _group(links, k, group, result)
+    small = sizes < _BATCH_BELOW
+    if small.any():
+        _batch(links, order, kinds[small], starts[small], sizes[small], result)
+    for k, start, size in zip(kinds[~small], starts[~small], sizes[~small], strict=True):
+        _group(links, k, order[start : start + size], result)
     return result
 
 
@@ -160,15 +158,16 @@ def _group(links: _Links, block: Index, group: Index, result: Floats) -> None:
         result[l] = links.sinr(l, block, _ordered_sum(received))
 
 
-def _batch(links: _Links, groups: list[tuple[Index, Index]], result: Floats) -> None:
-    """Evaluate small groups together, padded to the same size."""
-    size = max(len(g) for _, g in groups)
+def _batch(links: _Links, order: Index, kinds: Index, starts: Index, sizes: Index, result: Floats) -> None:
+    """Evaluate small groups together, padded to the same size with repeats that do not count."""
+    size = int(sizes.max())
     step = max(1, _PAIRS // (size * size))
-    for start in range(0, len(groups), step):
-        part = groups[start : start + step]
-        block = np.array([k for k, _ in part])
-        l = np.stack([np.pad(g, (0, size - len(g)), mode="edge") for _, g in part])
-        real = np.arange(size) < np.array([len(g) for _, g in part])[:, None]
+    for first in range(0, len(kinds), step):
+        part = slice(first, first + step)
+        place = np.minimum(np.arange(size), sizes[part, None] - 1)
+        l = order[starts[part, None] + place]
+        real = np.arange(size) < sizes[part, None]
+        block = kinds[part]
         i, receiver = l.T[:, :, None], l[None, :, :]  # source, group, receiver
         received = links.received(i, receiver, block[None, :, None])
         received *= real.T[:, :, None]
