@@ -21,6 +21,7 @@ from agents.tpe_marl.maddpg_agent import Maddpg, MaddpgConfig
 from agents.tpe_marl.maddpg_learner import MaddpgLearner
 from agents.tpe_marl.mappo_agent import Mappo, MappoConfig
 from agents.tpe_marl.mappo_learner import MappoLearner
+from agents.tpe_marl.qmix_agent import Qmix, TpeQmix
 from agents.tpe_marl.team_rows import grid
 from cosim.errors import ScenarioError
 from cosim.experiments.windows import make_window
@@ -271,3 +272,13 @@ def test_the_maddpg_agent_acts_from_a_policy_file(tmp_path: Path) -> None:
     check_agent(lambda: Maddpg(file), roles=(CONTINUOUS,))
     with pytest.raises(ScenarioError, match=r"tasks\.driving\.actions=continuous"):
         Maddpg(file).reset(info_of())
+
+
+@pytest.mark.parametrize("kind", [Qmix, TpeQmix, GatMadqn, Mappo, Maddpg])
+def test_every_recipe_is_a_valid_configuration(kind: Any) -> None:
+    assert set(trainable(kind.name).recipes) == {"default", "recipe", "literal"}
+    recipe, literal = (kind.Config(**kind.recipes[name].agent) for name in ("default", "literal"))
+    assert recipe == kind.Config()
+    assert (recipe.gamma, literal.gamma) == (0.9, 0.99)
+    assert "tasks.{task}.kappa=30" in kind.recipes["default"].settings
+    assert not any("kappa" in text for text in kind.recipes["literal"].settings)
