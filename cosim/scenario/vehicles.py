@@ -7,7 +7,7 @@ Table I; docs/scenario.md says where the values that the paper leaves open come 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
