@@ -14,6 +14,7 @@ a jump.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,8 +25,9 @@ from cosim.randomness import stream_key
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-_FIELD_BLOCK = 16384
-"""Cosines evaluated at once: a few arrays of this size stay in the second-level cache."""
+_FIELD_BLOCK = 65536
+_FIELD_POINTS = 512
+"""Cosines and points evaluated at once: few enough for the nearer caches, with long inner loops."""
 
 
 def correlation(distance: ArrayLike, d_corr: ArrayLike) -> Floats:
@@ -163,29 +165,27 @@ class Field:
         Returns:
             (P, M), or (P,) with ``column``.
         """
-        points = coordinates[0].shape[0]
-        fields = self._half_phase.shape[1]
-        width = self._n * (fields if column is None else 1)
-        step = max(1, _FIELD_BLOCK // width)
-        parts = []
+        points, fields = coordinates[0].shape[0], self._half_phase.shape[1]
+        value = np.empty((points, fields) if column is None else points)
+        step = min(max(points, 1), _FIELD_POINTS)
+        many = max(1, _FIELD_BLOCK // (self._n * step))
         for start in range(0, points, step):
             here = slice(start, start + step)
             xs = [c[here] for c in coordinates]
-            parts.append(self._block(xs, None if column is None else column[here]))
-        if not parts:
-            return np.empty((0, fields) if column is None else 0)
-        return np.concatenate(parts)
+            if column is not None:
+                value[here] = self._block(xs, (slice(None), column[here]))
+                continue
+            for first in range(0, fields, many):
+                there = slice(first, first + many)
+                value[here, there] = self._block(xs, (slice(None), there, None)).T
+        return value
 
-    def _block(self, xs: list[Floats], column: Index | None) -> Floats:
+    def _block(self, xs: list[Floats], pick: Any) -> Floats:
         """Return one block; points run along the last axis so that inner loops are long."""
-        if column is None:
-            phase = self._half_phase[:, :, None] + self._waves[0][:, :, None] * xs[0]
-            for wave, x in zip(self._waves[1:], xs[1:], strict=True):
-                phase += wave[:, :, None] * x
-        else:
-            phase = self._half_phase[:, column] + self._waves[0][:, column] * xs[0]
-            for wave, x in zip(self._waves[1:], xs[1:], strict=True):
-                phase += wave[:, column] * x
+        phase = self._waves[0][pick] * xs[0]
+        phase += self._half_phase[pick]
+        for wave, x in zip(self._waves[1:], xs[1:], strict=True):
+            phase += wave[pick] * x
         np.tan(phase, out=phase)
         phase *= phase
         phase += 1.0
@@ -200,4 +200,4 @@ class Field:
         total = phase[0]
         total -= self._n
         total *= math.sqrt(2.0 / self._n)
-        return np.ascontiguousarray(total.T) if column is None else total
+        return np.asarray(total)
