@@ -1,9 +1,11 @@
 """Experiments: many runs at once, trainings, and the papers' tables and figures.
 
-``axes`` and ``grid`` say which runs a batch is made of, ``batches`` runs them, ``pool`` keeps worker processes
-busy, ``batch_worker`` is what such a process does, ``ray_pool`` puts them on a Ray cluster (``ray_cluster``
-connects), ``results`` makes tables of what came out.  ``papers`` and ``reproduction`` are the registry of the
-papers' items and how one is run.  Everything is imported when it is first used.
+``grid`` says which runs a batch is made of, ``grid_file`` and ``axes`` read what users write, ``batches`` runs them,
+``pool`` keeps worker processes busy, ``batch_worker`` is what such a process does, ``ray_pool`` puts them on a Ray
+cluster (``ray_cluster`` connects), ``results`` makes tables of what came out.  ``papers`` is the registry of the
+papers' items with the verdicts, ``reproduction`` runs one.  ``training`` trains an agent: ``crew`` are its workers
+(``worker``, ``ray_worker``), ``rollout`` and ``windows`` what they collect, ``curve``, ``checkpoint`` and
+``train_files`` what it writes.  Everything is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from cosim.experiments.grid import Cell as Cell
     from cosim.experiments.grid import Grid as Grid
     from cosim.experiments.grid import Group as Group
-    from cosim.experiments.grid import read_grid as read_grid
+    from cosim.experiments.grid_file import read_grid as read_grid
+    from cosim.experiments.reproduction import Reproduced as Reproduced
+    from cosim.experiments.reproduction import reproduce as reproduce
 
 _WHERE = {
     "BatchOptions": "batches",
@@ -25,8 +29,10 @@ _WHERE = {
     "Cell": "grid",
     "Grid": "grid",
     "Group": "grid",
+    "Reproduced": "reproduction",
     "batch": "batches",
-    "read_grid": "grid",
+    "read_grid": "grid_file",
+    "reproduce": "reproduction",
 }
 
 __all__ = [*_WHERE]

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import CosimError, RecordingError
+from cosim.experiments.grid import GRID_JSON
 from cosim.lockstep.client import connect
 from cosim.lockstep.inline import described
 from cosim.lockstep.wire import Closed
@@ -32,7 +33,6 @@ from cosim.registry import load_plugins
 from cosim.runner import RunOptions, RunResult, run
 from cosim.scenario import scenario_from_resolved
 
-GRID = "grid.json"
 RUNS = "runs"
 
 _TELL_S = 0.5
@@ -148,7 +148,7 @@ def _run_folder(request: Mapping[str, Any]) -> Iterator[tuple[Path, bool]]:
     On another machine of a cluster, without a shared disk, it lies in a temporary folder.
     """
     batch = Path(request["batch"])
-    grid = batch / GRID
+    grid = batch / GRID_JSON
     if grid.is_file() and read_json(grid).get("id") == request["id"]:
         yield batch / RUNS / request["run"], True
         return

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from cosim.errors import RecordingError, ScenarioError
-from cosim.experiments.batch_worker import GRID, RUNS, unpack
-from cosim.experiments.grid import Cell, Grid, Overrides, Record, changed_files, grid_from_data, read_grid
+from cosim.experiments.batch_worker import RUNS, unpack
+from cosim.experiments.grid import GRID_JSON, Cell, Grid, changed_files, grid_from_data
+from cosim.experiments.grid_file import Overrides, Record, read_grid
 from cosim.experiments.pool import Outcome, Pool, ProcessWorker, Worker
 from cosim.experiments.ray_cluster import ray_cluster
 from cosim.experiments.results import (
@@ -184,14 +185,14 @@ class _State:
         if options.out is None:
             raise ScenarioError("--resume: say which batch with --out DIR")
         folder = Path(options.out).expanduser().absolute()
-        if given is not None and not (folder / GRID).is_file() and not _holds_anything(folder):
+        if given is not None and not (folder / GRID_JSON).is_file() and not _holds_anything(folder):
             return cls.new(given, options)
-        if not (folder / GRID).is_file():
-            raise RecordingError(f"{options.out}: not a batch: {GRID} is missing")
-        about = read_json(folder / GRID)
+        if not (folder / GRID_JSON).is_file():
+            raise RecordingError(f"{options.out}: not a batch: {GRID_JSON} is missing")
+        about = read_json(folder / GRID_JSON)
         journal = _journal(folder)
         try:
-            began = grid_from_data(about, str(folder / GRID))
+            began = grid_from_data(about, str(folder / GRID_JSON))
             load_plugins(began.plugins)
             rows = read_journal(folder / ROWS)
             grid = began if given is None else _extended(given, rows, folder)
@@ -317,7 +318,7 @@ def _claim(out: str | Path | None, name: str) -> Path:
             folder = Path(out).expanduser().absolute()
             folder.mkdir(parents=True, exist_ok=True)
             if _holds_anything(folder):
-                hint = "; go on with it: --resume" if (folder / GRID).is_file() else ""
+                hint = "; go on with it: --resume" if (folder / GRID_JSON).is_file() else ""
                 raise RecordingError(f"{out}: not empty{hint or '; give a new or empty folder to --out'}")
             return folder
         stem = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "batch"
@@ -355,7 +356,7 @@ def _journal(folder: Path) -> IO[str]:
 
 
 def _write_about(folder: Path, about: Mapping[str, Any]) -> None:
-    write_atomically(folder / GRID, to_json(about, sort=False, not_finite="text"), sync=True)
+    write_atomically(folder / GRID_JSON, to_json(about, sort=False, not_finite="text"), sync=True)
 
 
 def _extended(given: Grid, rows: Mapping[str, Row], folder: Path) -> Grid:

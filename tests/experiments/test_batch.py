@@ -304,6 +304,8 @@ def test_nothing_runs_and_nothing_is_written_if_one_cell_is_wrong(tmp_path):
 def test_a_folder_that_is_not_empty_is_refused(alone, tmp_path):
     with pytest.raises(RecordingError, match="not empty; go on with it: --resume"):
         batch("highway_350vph", BatchOptions(out=alone.dir))
+    with pytest.raises(ScenarioError, match=r"is a batch; to go on with it: --resume"):
+        batch(alone.dir)
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(RecordingError, match="not empty; give a new or empty folder"):
         batch("highway_350vph", BatchOptions(out=tmp_path))
