@@ -43,11 +43,11 @@ class Commands:
         self._add("speed", rows, values.tolist())
 
     def ramp(self, rows: Rows, values: NDArray[np.float64], duration: float) -> None:
-        """Change evenly to ``values`` (n,) m/s within ``duration`` s."""
+        """Change evenly to ``values`` (n,) m/s within ``duration`` s; afterwards SUMO drives again."""
         self._add("ramp", rows, values.tolist(), [duration] * len(rows))
 
     def acceleration(self, rows: Rows, values: NDArray[np.float64], duration: float) -> None:
-        """Accelerate by ``values`` (n,) m/s^2 for ``duration`` s."""
+        """Accelerate by ``values`` (n,) m/s^2 for ``duration`` s; afterwards SUMO drives again."""
         self._add("acceleration", rows, values.tolist(), [duration] * len(rows))
 
     def lane(self, rows: Rows, lanes: NDArray[np.int32], duration: float) -> None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 FLOW_IDM = "flow_idm"
 
+# SUMO's own model, which caps the ordered speed and drives on junctions, under Flow's controller: Flow sets minGap 0,
+# so that SUMO does not keep a second distance, and leaves decel at its default; the law's own values are ordered.
+_UNDER_FLOW_IDM = {"minGap": "0", "decel": "4.5"}
+
 _ATTRIBUTES = {
     "accel": "accel",
     "decel": "decel",
@@ -81,6 +85,8 @@ def _type_xml(name: str, t: VehicleTypeConfig, ssm: Path | None) -> str:
         value = getattr(t, field)
         if value is not None:
             attributes[attribute] = str(value)
+    if t.car_following == FLOW_IDM:
+        attributes |= _UNDER_FLOW_IDM
     attributes.update({k: str(v) for k, v in t.params.items()})
     head = " ".join(f"{k}={quoteattr(v)}" for k, v in attributes.items())
     if ssm is None:

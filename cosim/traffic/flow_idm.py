@@ -1,11 +1,14 @@
 """Flow's way of driving human vehicles: an IDM computed outside SUMO and sent as a speed command each step.
 
-``car_following: flow_idm`` puts a vehicle type under it.  The law is the same IDM as SUMO's own, but without
-SUMO's look at junctions and its own smoothing, which is why Flow's traffic differs (tpe_marl.md, section 11).
+``car_following: flow_idm`` puts a vehicle type under it, as Flow's ``IDMController`` does (Wu et al., "Flow: a modular
+learning framework for mixed autonomy traffic", IEEE T-RO 2022): the acceleration of the law is taken once a step
+from the state, the new speed is ordered for that one step (Flow's ``slowDown`` of 1 ms), and on junctions, where Flow
+orders nothing, SUMO's own IDM drives.  SUMO still caps an ordered speed by its safe speed (speed mode 25).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +21,18 @@ from cosim.traffic.state import TrafficState, VehicleType
 
 if TYPE_CHECKING:
     from cosim.scenario import TrafficConfig
-    from cosim.traffic.nets import Net
+
+LOOK_AHEAD = 2000.0
+"""How far Flow asks SUMO for a leader, m."""
+
+_ONE_STEP = 1e-3
+"""Duration of the order, s: less than a step, so that SUMO drives again if no other order follows."""
+
+_LEAST_GAP = 1e-3
+"""Flow's bound of a gap, m, so that the law stays finite."""
+
+Leader = tuple[str, float]
+"""A vehicle and the gap to its back bumper, m."""
 
 
 def idm_acceleration(
@@ -54,17 +68,20 @@ class FlowIdm:
         self._p = parameters
         self._under = under
         self._dt = dt
+        self._edges: tuple[str, ...] = ()
+        self._junction = np.empty(0, dtype=bool)
+        self._commanded: dict[str, float] = {}
+        """Who is under another's command, and until when (microseconds)."""
 
     @classmethod
-    def build(
-        cls, config: TrafficConfig, net: Net, types: tuple[VehicleType, ...], step_us: int
-    ) -> FlowIdm | None:
+    def build(cls, config: TrafficConfig, types: tuple[VehicleType, ...], step_us: int) -> FlowIdm | None:
         """Return the controller, or None if no type asks for it."""
         chosen = [config.types[t.id] for t in types]
         under = np.array([t.car_following == FLOW_IDM for t in chosen])
         if not under.any():
             return None
-        defaults = {"accel": 2.6, "decel": 4.5, "tau": 1.0, "min_gap": 2.5, "delta": 4.0, "max_speed": 30.0}
+        # IDMController's own defaults
+        defaults = {"accel": 1.0, "decel": 1.5, "tau": 1.0, "min_gap": 2.0, "delta": 4.0, "max_speed": 30.0}
         p = {
             name: np.array(
                 [default if getattr(t, name) is None else getattr(t, name) for t in chosen], dtype=float
@@ -74,19 +91,43 @@ class FlowIdm:
         p["length"] = np.array([t.length for t in types])
         return cls(p, under, step_us / US)
 
-    def orders(self, state: TrafficState) -> list[Order]:
-        """Return the speed commands for the step to come."""
-        rows = np.flatnonzero(self._under[state.type]) if len(state) else np.empty(0, dtype=np.intp)
+    def give_way(self, orders: Sequence[Order], t_us: int) -> None:
+        """Leave vehicles alone whose speed others command at *t_us*, until that is over or they are released."""
+        for kind, ids, columns, _ in orders:
+            if kind == "speed":
+                self._commanded |= dict.fromkeys(ids, np.inf)
+                for vehicle, value in zip(ids, columns[0], strict=True):
+                    if value < 0:
+                        self._commanded.pop(vehicle, None)
+            elif kind in ("ramp", "acceleration"):
+                for vehicle, duration in zip(ids, columns[1], strict=True):
+                    self._commanded[vehicle] = t_us + duration * US
+
+    def orders(self, state: TrafficState, ahead: Callable[[str], Leader | None]) -> list[Order]:
+        """Return the speed commands for the step to come.
+
+        ``ahead(vehicle)`` asks SUMO for the leader of one vehicle (whose minGap is 0); that is done for the first
+        vehicle of each lane only, whose leader is on another edge or crosses the junction.
+        """
+        if not len(state):
+            return []
+        if state.edges is not self._edges:
+            self._edges = state.edges
+            self._junction = np.array([edge.startswith(":") for edge in state.edges])
+        free = self._under[state.type] & ~self._junction[state.edge]
+        if self._commanded:
+            self._commanded = {
+                v: t for v, t in self._commanded.items() if t > state.t_us and state.row(v) >= 0
+            }
+            free &= [vehicle not in self._commanded for vehicle in state.ids]
+        rows = np.flatnonzero(free)
         if not rows.size:
             return []
-        leader = leaders(state)
-        has = leader >= 0
-        kind = state.type
-        gap = np.where(has, state.s[leader] - self._p["length"][kind[leader]] - state.s, np.inf)
-        gap = np.where(np.abs(gap) < 1e-3, 1e-3, gap)  # as Flow does, so that the law stays finite
+        kind = state.type[rows]
+        gap, leader_speed = self._gaps(state, rows, ahead)
         acceleration = idm_acceleration(
-            state.speed,
-            np.where(has, state.speed[leader], state.speed),
+            state.speed[rows],
+            leader_speed,
             gap,
             desired_speed=self._p["max_speed"][kind],
             accel=self._p["accel"][kind],
@@ -95,10 +136,24 @@ class FlowIdm:
             min_gap=self._p["min_gap"][kind],
             delta=self._p["delta"][kind],
         )
-        target = np.maximum(state.speed + acceleration * self._dt, 0.0)
         commands = Commands(state)
-        commands.speed(rows, target[rows])
+        commands.ramp(rows, np.maximum(state.speed[rows] + acceleration * self._dt, 0.0), _ONE_STEP)
         return commands.orders
+
+    def _gaps(
+        self, state: TrafficState, rows: NDArray[np.intp], ahead: Callable[[str], Leader | None]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return each vehicle's gap to its leader (inf: none) and the leader's speed, both (n,)."""
+        leader = leaders(state)[rows]
+        here = leader >= 0
+        gap = np.where(here, state.s[leader] - self._p["length"][state.type[leader]] - state.s[rows], np.inf)
+        speed = np.where(here, state.speed[leader], state.speed[rows])
+        for k in np.flatnonzero(~here).tolist():
+            found = ahead(state.ids[rows[k]])
+            row = -1 if found is None else state.row(found[0])
+            if found is not None and row >= 0:
+                gap[k], speed[k] = found[1], state.speed[row]
+        return np.where(np.abs(gap) < _LEAST_GAP, _LEAST_GAP, gap), speed
 
 
 def leaders(state: TrafficState) -> NDArray[np.intp]:

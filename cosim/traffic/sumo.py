@@ -27,7 +27,7 @@ from cosim.traffic import files
 from cosim.traffic.backend import Backend, LibsumoBackend, TraciBackend, in_one_line
 from cosim.traffic.commands import Commands, Order
 from cosim.traffic.demand import Demand, Departure
-from cosim.traffic.flow_idm import FlowIdm
+from cosim.traffic.flow_idm import LOOK_AHEAD, FlowIdm, Leader
 from cosim.traffic.gui import GuiOptions, LeftWindow, gui_arguments
 from cosim.traffic.nets import Net
 from cosim.traffic.state import TrafficState, VehicleType, entity_key
@@ -119,7 +119,7 @@ class Traffic:
         self._set_changed()
         try:
             self._index_lanes()
-            self._flow_idm = FlowIdm.build(config, net, self.types, self.step_us)
+            self._flow_idm = FlowIdm.build(config, self.types, self.step_us)
             self.state = self._read(0)
         except BaseException:
             self.close()
@@ -178,7 +178,7 @@ class Traffic:
                 self._insert(t_us)
                 self._next_departure_us = self.demand.next_us
             if self._flow_idm is not None:
-                self._carry_out(self._flow_idm.orders(self.state))
+                self._carry_out(self._flow_idm.orders(self.state, self._leader))
             backend.step()
             self._follow(t_us)
             self.state = state = self._read(t_us)
@@ -189,6 +189,8 @@ class Traffic:
     def apply(self, commands: Commands) -> None:
         """Order everything in *commands* of SUMO, in the order given; TrafficError if SUMO died."""
         if commands.orders:
+            if self._flow_idm is not None:
+                self._flow_idm.give_way(commands.orders, self.state.t_us)
             try:
                 self._carry_out(commands.orders)
             except (*self.backend.fatal, *self.backend.error) as why:
@@ -366,6 +368,13 @@ class Traffic:
             self._edge_tuple,
             self.types,
         )
+
+    def _leader(self, vehicle: str) -> Leader | None:
+        """Ask SUMO for one vehicle's leader and the gap to it (m), also beyond a junction."""
+        if vehicle not in self._row_of:  # removed since the state was read
+            return None
+        found = self.api.vehicle.getLeader(vehicle, LOOK_AHEAD)
+        return found if found and found[0] else None
 
     # -- ordering --
 
