@@ -75,6 +75,18 @@ def _speed_factors(u: NDArray[np.float64], mean: float, dev: float) -> NDArray[n
     return factors
 
 
+def _limit(edge: str, net: Net) -> float:
+    """Return the lowest speed limit of an edge's lanes, m/s."""
+    return min(lane.speed for lane in load_geometry(net).edges[edge].lanes)
+
+
+def _speed(wanted: str | float, limit: float, kind: VehicleTypeConfig, factor: float) -> str:
+    """Return a departure speed as SUMO's text; more than the vehicle may drive there would end SUMO."""
+    if isinstance(wanted, str):
+        return wanted
+    return repr(min(float(wanted), limit * float(factor), kind.max_speed or float(wanted)))
+
+
 # -- inflows --------------------------------------------------------------------------------------------------
 
 
@@ -140,7 +152,7 @@ def _inflow(index: int, traffic: TrafficConfig, net: Net, seed: int) -> Iterator
             f"say which routes the vehicles take: {', '.join(known) or 'none'}", key=f"{at}.routes"
         )
     rate = config.rate * (len(lanes) if config.per == "lane" else 1)
-    return _inflow_departures(config, traffic, edge, lanes, rate, seed, at)
+    return _inflow_departures(config, traffic, edge, lanes, _limit(edge, net), rate, seed, at)
 
 
 def _vehicle_class(kind: VehicleTypeConfig) -> str:
@@ -152,6 +164,7 @@ def _inflow_departures(
     traffic: TrafficConfig,
     edge: str,
     lanes: Sequence[int],
+    limit: float,
     rate: float,
     seed: int,
     at: str,
@@ -177,7 +190,6 @@ def _inflow_departures(
         times = _times_bernoulli(rate, begin, traffic.step_us, draw)
     else:
         times = _times_poisson(rate, begin, draw)
-    speed = "max" if config.depart_speed == "max" else repr(float(config.depart_speed))
     position = "base" if config.depart_pos == "base" else repr(float(config.depart_pos))
     end = NEVER / US if config.end is None else config.end
     for k in _numbers():
@@ -209,7 +221,7 @@ def _inflow_departures(
                 edge=edge,
                 lane=str(lane[i] if config.depart_lane == "random" else config.depart_lane),
                 position=position,
-                speed=speed,
+                speed=_speed(config.depart_speed, limit, traffic.types[kind], factors[kind][i]),
                 speed_factor=float(factors[kind][i]),
             )
 
@@ -218,7 +230,7 @@ def _inflow_departures(
 
 
 def _group(
-    group: VehicleGroupConfig, route: Sequence[str], kind: VehicleTypeConfig, seed: int
+    group: VehicleGroupConfig, route: Sequence[str], kind: VehicleTypeConfig, limit: float, seed: int
 ) -> list[Departure]:
     """The vehicles of one explicit group: t = group draw + each one's own draw, never before 0."""
     k = np.arange(group.count, dtype=np.uint64)
@@ -236,7 +248,7 @@ def _group(
             edge=route[0],
             lane=str(group.depart_lane),
             position="base" if group.depart_pos == "base" else repr(float(group.depart_pos)),
-            speed="max" if group.depart_speed == "max" else repr(float(group.depart_speed)),
+            speed=_speed(group.depart_speed, limit, kind, factors[i]),
             speed_factor=float(factors[i]),
         )
         for i in range(group.count)
@@ -256,7 +268,7 @@ class Demand:
             route, kind = group_route(group, config, net), config.types[group.type]
             key = f"traffic.vehicles.{i}.depart_lane"
             check_lane(group.depart_lane, route[0], net, _vehicle_class(kind), key)
-            departures = _group(group, route, kind, seed)
+            departures = _group(group, route, kind, _limit(route[0], net), seed)
             streams.append(iter(sorted(departures, key=lambda d: (d.t_us, d.id))))
         self._merged = heapq.merge(*streams, key=lambda d: (d.t_us, d.id))
         self._next = next(self._merged, None)

@@ -217,6 +217,15 @@ def test_nobody_is_sent_onto_a_lane_that_is_closed_to_cars(first: str, tmp_path:
         plan(scenario({**road, "inflow": flow | {"depart_lane": 0}}))
 
 
+def test_nobody_enters_faster_than_they_may_drive() -> None:
+    found = departures({"inflow": inflow(depart_speed=21, cav_share=0), "types": {"hdv": {"max_speed": 22}}})
+    for d in found:
+        assert float(d.speed) == pytest.approx(min(21.0, 23 * d.speed_factor))
+    assert 0.05 < np.mean([float(d.speed) < 21 for d in found]) < 0.6
+    slow = departures({"inflow": inflow(depart_speed=21, cav_share=0)})  # the type's largest speed is 20 m/s
+    assert max(float(d.speed) for d in slow) == 20.0
+
+
 # -- explicit vehicles --
 
 

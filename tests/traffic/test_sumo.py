@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bridge import BACKENDS, FLOW, PRECISE, group, rows_of, running, steps
+from bridge import BACKENDS, FLOW, PRECISE, config, group, rows_of, running, steps
 
 from cosim.traffic.commands import Commands
+from cosim.traffic.demand import Demand
 from cosim.traffic.state import TrafficState, entity_key
 from cosim.traffic.sumo import Traffic
 
@@ -312,6 +313,18 @@ def test_an_entry_that_finds_no_room_waits_and_is_one_event(backend: str) -> Non
         events = steps(traffic, 250)
         assert [e.id for e in events if e.kind == "departure"] == [f"crowd.{k:06d}" for k in range(4)]
         assert not [e for e in events if e.kind == "blocked"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("speed", [0.0, 20.0, 22.9, "max"])
+def test_nobody_is_lost_at_the_entry_however_fast_they_come(backend: str, speed: float | str) -> None:
+    """SUMO ends at a departure speed above what a vehicle may drive, and drops one with too many lanes to cross."""
+    with running(backend, inflow={**FLOW, "depart_speed": speed, "end": "60 s"}) as traffic:
+        events = steps(traffic, 1200)
+    due = [d.id for d in Demand(config(inflow={**FLOW, "end": "60 s"}), traffic.net, 0).until(10**12)]
+    assert len(due) > 15
+    assert sorted(e.id for e in events if e.kind == "departure") == due
+    assert sorted(e.id for e in events if e.kind == "arrival") == due
 
 
 def test_laps_of_a_closed_route_are_driven_one_after_another() -> None:
