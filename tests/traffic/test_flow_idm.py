@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,11 @@ from bridge import BACKENDS, FLOW, config, group, rows_of, running, steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cosim.assembly import check_agents, plan
+from cosim.scenario import load_scenario
 from cosim.traffic.commands import Commands
 from cosim.traffic.flow_idm import FlowIdm, idm_acceleration, leaders
+from cosim.traffic.nets import find_net
 from cosim.traffic.state import TrafficState, VehicleType
 from cosim.traffic.sumo import Traffic
 
@@ -252,3 +257,29 @@ def test_types_under_other_models_are_not_ordered() -> None:
             for _, ids, _, _ in controller.orders(state, traffic._leader):
                 ordered |= {state.types[state.type[state.row(i)]].id for i in ids}
     assert ordered == {"cav"}
+
+
+def test_the_example_for_users_of_flow_is_a_valid_scenario(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "from_flow.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "my_highway.yaml").write_text(example)
+    scenario = load_scenario(tmp_path / "my_highway.yaml")
+    plan(scenario)
+    check_agents(scenario)
+    with Traffic(scenario.traffic, find_net(scenario.traffic.net), 0) as traffic:
+        events = steps(traffic, 300)
+        assert traffic._flow_idm is not None
+    assert sum(e.kind == "departure" for e in events) >= 8
+
+
+def test_flows_rewards_on_arrays_are_what_the_page_says() -> None:
+    """Against sums over vehicles, one by one."""
+    v, w, top = np.array([3.0, 0.0, 18.0, 25.0]), 20.0, 23.0
+    n = len(v)
+    deviation = math.sqrt(sum((x - w) ** 2 for x in v.tolist()))
+    peak = math.sqrt(sum(w**2 for _ in range(n)))
+    assert max(0, 1 - np.linalg.norm(v - w) / (w * np.sqrt(n))) == pytest.approx(
+        max(peak - deviation, 0) / peak
+    )
+    delay = sum((top - x) / top for x in v.tolist())
+    assert max(0, (v / top).mean()) == pytest.approx(max(n - delay, 0) / n)
