@@ -2,7 +2,7 @@
 
 Reads the ends of this tick and what may stand between them; gives large-scale loss (dB), LOS states and fading
 gains, for the whole matrix vehicles x stations or for single pairs of vehicles.  Work goes in blocks of
-some 16 000 pairs that stay in the nearer caches, with one Philox call for the four normals of a pair.
+some 25 000 pairs that stay in the nearer caches, with one Philox call for the four normals of a pair.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Channel:
         self.clamped = 0
         """Pairs so far that were closer than the path loss model allows."""
         self._step = 0
-        self._space = np.empty((4, BLOCK), np.uint64)
+        self._space = np.empty((4, 0), np.uint64)
         self._choose_models()
 
     def _choose_models(self) -> None:
@@ -163,14 +163,16 @@ class Channel:
             walls.forget(columns=b.slot[b.moved > 0.0])
 
     def _rows(self) -> list[slice]:
-        n = max(1, BLOCK // max(1, len(self._b)))
-        return [slice(start, min(start + n, len(self._a))) for start in range(0, len(self._a), n)]
+        n = -(-len(self._a) // max(1, round(len(self._a) * len(self._b) / BLOCK)))
+        return [slice(start, start + n) for start in range(0, len(self._a), n)] if n else []
 
     def _draws(self, rows: slice) -> Draws:
         keys = self._a.key[rows][:, None], self._b.key[None, :]
         shape = len(self._a.key[rows]), len(self._b)
         size = shape[0] * shape[1]
-        space = self._space[:, :size].reshape(4, *shape) if size <= BLOCK else None
+        if size > self._space.shape[1]:
+            self._space = np.empty((4, size), np.uint64)
+        space = self._space[:, :size].reshape(4, *shape)
         return Draws(*(ordered(*keys) if self._among else keys), self._stream, space)
 
     def _advance_walks(self) -> None:

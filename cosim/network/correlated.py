@@ -22,7 +22,7 @@ from cosim.randomness import stream_key
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-BLOCK = 16384
+BLOCK = 24576
 """Pairs evaluated at once: few enough for the nearer caches, many enough that calls cost little."""
 
 

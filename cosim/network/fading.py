@@ -26,10 +26,7 @@ def none(draws: Draws, p: NoParams) -> float:
 @fading("rayleigh", params=NoParams, needs=("draws",))
 def rayleigh(draws: Draws, p: NoParams) -> Floats:
     """Return |z2 + j z3|^2 / 2, exponential with mean 1."""
-    gain = draws.z2 * draws.z2
-    gain += draws.z3 * draws.z3
-    gain *= 0.5
-    return gain
+    return draws.exponential()
 
 
 class RicianParams(Params):

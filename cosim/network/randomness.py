@@ -123,11 +123,20 @@ class Draws:
             self._second = self._half(1)
         return self._second[1]
 
+    def exponential(self) -> NDArray[np.float64]:
+        """Return (z2^2 + z3^2) / 2, which by Box and Muller is -ln u1 of the third word."""
+        value = self.uniform(2)
+        np.log(value, out=value)
+        np.negative(value, out=value)
+        return value
+
     def uniform(self, word: int) -> NDArray[np.float64]:
         """Return (w + 0.5) / 2^32 of output word 0 to 3."""
         packed = self._packed()[word // 2]
-        value = (packed & _LOW) if word % 2 else (packed >> _32)
-        return (value.astype(np.float64) + 0.5) * 2.0**-32
+        value = ((packed & _LOW) if word % 2 else (packed >> _32)).view(np.int64).astype(np.float64)
+        value += 0.5
+        value *= 2.0**-32
+        return value
 
 
 def ordered(

@@ -24,6 +24,11 @@ def test_rayleigh_power_is_exponential() -> None:
     assert stats.kstest(gains("rayleigh"), "expon").pvalue > 1e-3
 
 
+def test_rayleigh_power_is_that_of_its_two_normals() -> None:
+    draws = Draws(*KEYS, 11)
+    np.testing.assert_allclose(gains("rayleigh"), (0.5 * (draws.z2**2 + draws.z3**2)).ravel(), rtol=1e-12)
+
+
 def test_rician_power_has_its_moments() -> None:
     k = 10 ** (6.0 / 10)
     found = gains("rician", K=6.0)
