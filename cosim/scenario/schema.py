@@ -200,7 +200,9 @@ class Scenario(Section):
         """
         data = self.model_dump(mode="json", exclude_none=True)
         for vehicle_type in data["traffic"]["types"].values():
-            vehicle_type["like"] = BARE  # what is absent here was left to SUMO, and stays so when this is read back
+            vehicle_type["like"] = (
+                BARE  # what is absent here was left to SUMO, and stays so when this is read back
+            )
         return data
 
     def with_overrides(self, overrides: Sequence[str], places: Sequence[str] = ()) -> Scenario:
