@@ -32,7 +32,7 @@ from cosim.network.metrics import NetworkMetrics
 from cosim.network.models import PATHLOSS
 from cosim.network.network import Network
 from cosim.network.queues import DISCIPLINES, Work, WorkQueue
-from cosim.network.state import D2dState, NetworkState, ServerState, link_columns
+from cosim.network.state import D2dState, NetworkState, ServerState
 
 __all__ = [
     "ALLOCATORS",
@@ -63,5 +63,4 @@ __all__ = [
     "Work",
     "WorkQueue",
     "coverage_map",
-    "link_columns",
 ]

@@ -105,36 +105,3 @@ class NetworkState:
             return np.full(len(self), none)
         own = values[np.arange(len(self)), np.maximum(self.serving, 0)]
         return np.where(self.serving >= 0, own, none)
-
-
-def link_columns(state: NetworkState) -> dict[str, list[str] | Floats | Index]:
-    """Return the links in use as columns of a table: served vehicles first, then D2D links in use.
-
-    ``kind`` (cellular or d2d), ``tx`` and ``rx`` ids (of a served vehicle: the vehicle and its station), ``block``
-    (-1 where none is used), ``loss_db`` and ``los`` (nan and -1 for D2D), ``sinr_db`` and
-    ``sinr_up_db``, ``rate_up`` and ``rate_down`` in bit/s (of a D2D link the one rate is ``rate_up``).
-    """
-    served = np.flatnonzero(state.serving >= 0)
-    at = served, state.serving[served]
-    links = [(d, np.flatnonzero(d.block >= 0)) for d in state.d2d]
-    many = sum(len(on) for _, on in links)
-    none = np.full(many, np.nan)
-    with np.errstate(divide="ignore"):
-        down, up = 10.0 * np.log10(state.sinr[at]), 10.0 * np.log10(state.sinr_up[at])
-        device = _joined([10.0 * np.log10(d.sinr[on]) for d, on in links])
-    return {
-        "kind": ["cellular"] * len(served) + ["d2d"] * many,
-        "tx": [state.ids[v] for v in served] + [state.ids[v] for d, on in links for v in d.tx[on]],
-        "rx": [state.stations[s] for s in at[1]] + [state.ids[v] for d, on in links for v in d.rx[on]],
-        "block": np.concatenate([np.full(len(served), -1, np.int64), *[d.block[on] for d, on in links]]),
-        "loss_db": np.concatenate([state.loss_db[at], none]),
-        "los": np.concatenate([state.los[at].astype(np.int64), np.full(many, -1, np.int64)]),
-        "sinr_db": np.concatenate([down, device]),
-        "sinr_up_db": np.concatenate([up, none]),
-        "rate_up": np.concatenate([state.rate_up[at], _joined([d.rate[on] for d, on in links])]),
-        "rate_down": np.concatenate([state.rate_down[at], none]),
-    }
-
-
-def _joined(parts: list[Floats]) -> Floats:
-    return np.concatenate([np.empty(0), *parts])
