@@ -134,14 +134,16 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
+        TextColumn("{task.fields[at]}"),
         BarColumn(),
         TextColumn("{task.fields[speed]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        job = bar.add_task("run", total=None, speed="")
+        job = bar.add_task(
+            "run", total=None, at="", speed=""
+        )  # how long it will be is known at the first step
         shown = 0
 
         def advance(t_us: int, end_us: int) -> None:
@@ -150,7 +152,8 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
                 shown = t_us
                 elapsed = bar.tasks[0].elapsed or 0.0
                 speed = f"{t_us / 1e6 / elapsed:.0f} x real time" if elapsed > 0.5 else ""
-                bar.update(job, completed=t_us / 1e6, total=end_us / 1e6, speed=speed)
+                at = f"{t_us / 1e6:.0f} of {end_us / 1e6:.0f} s"
+                bar.update(job, completed=t_us / 1e6, total=end_us / 1e6, at=at, speed=speed)
 
         yield advance
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -348,3 +351,45 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     assert done.stdout.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def on_a_terminal(*arguments: str, folder: Path, press: bool = False) -> tuple[int, str]:
+    """Run ``cosim`` with a terminal of its own, and *press* Ctrl-C there as soon as the bar moves."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.environ["TERM"] = "xterm"
+        os.execv(sys.executable, [sys.executable, "-m", "cosim", *arguments])
+    shown, ends = b"", time.monotonic() + 60
+    while time.monotonic() < ends:
+        if not select.select([terminal], [], [], 0.1)[0]:
+            continue
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # Linux's way to say that nobody has the terminal open any more
+            break
+        if not piece:
+            break
+        shown += piece
+        if press and b" of " in shown:
+            os.write(terminal, b"\x03")
+            press = False
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+def test_a_terminal_shows_a_bar_that_goes_away_and_ctrl_c_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    code, shown = on_a_terminal("run", "good.yaml", "--inline", "--duration", "60 s", folder=tmp_path)
+    assert code == 0
+    assert "60 of 60 s" in shown
+    assert "Traceback" not in shown
+    assert "run directory: " in shown.splitlines()[-1]
+    code, shown = on_a_terminal("run", "good.yaml", "--duration", "10 h", folder=tmp_path, press=True)
+    assert code == 130
+    assert "interrupted" in shown
+    assert "Traceback" not in shown
+    assert load_run(
+        next(p for p in tmp_path.glob("runs/good/*") if load_run(p).status != "completed")
+    ).status == ("interrupted")
