@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -52,3 +53,8 @@ def main() -> None:
         # The reader of a pipe (head, less) went away; there is nobody left to tell.
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: cannot write: {error.strerror}", file=sys.stderr)
+        sys.exit(2)

@@ -353,6 +353,20 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_behind_standard_output_is_one_line(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cosim", "list", "nets"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: cannot write: No space left on device\n"
+
+
 def on_a_terminal(*arguments: str, folder: Path, press: bool = False) -> tuple[int, str]:
     """Run ``cosim`` with a terminal of its own, and *press* Ctrl-C there as soon as the bar moves."""
     pid, terminal = pty.fork()
