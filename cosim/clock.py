@@ -15,7 +15,8 @@ US = 1_000_000
 def to_us(seconds: float) -> int:
     """Return *seconds* as whole microseconds; ValueError if that would lose more than a nanosecond."""
     us = round(seconds * US) if math.isfinite(seconds) else 0
-    if not abs(us - seconds * US) <= 1e-3:  # so that NaN is refused too
+    # Beyond some months a double's own spacing is more than a nanosecond.  (`not <=`: NaN is refused too.)
+    if not abs(us - seconds * US) <= 1e-3 + abs(us) * 2.0**-51:
         raise ValueError(f"{seconds!r} s is not a whole number of microseconds")
     return us
 

@@ -243,6 +243,7 @@ def test_processes_starting_together_never_share_a_folder(tmp_path, monkeypatch,
 
 
 def test_the_log_carries_simulated_time_and_ends_with_the_run(tmp_path):
+    level_before = logging.getLogger("cosim").level
     run = writer(tmp_path / "run")
     logger = logging.getLogger("cosim.traffic")
     run.tick(12_300_000)
@@ -252,7 +253,7 @@ def test_the_log_carries_simulated_time_and_ends_with_the_run(tmp_path):
     lines = (tmp_path / "run" / "log.txt").read_text().splitlines()
     assert len(lines) == 1
     assert re.fullmatch(r"\d\d:\d\d:\d\dZ +12\.300 s +info +traffic: teleport of veh\.3", lines[0])
-    assert logging.getLogger("cosim").level == logging.NOTSET
+    assert logging.getLogger("cosim").level == level_before
 
 
 def test_tables_may_be_widened_until_they_have_rows(tmp_path):
