@@ -136,14 +136,36 @@ class Case:
         self.vehicles = 0.0
 
     def bare(self) -> float:
-        """libsumo alone, driving the same vehicles from a route file."""
+        """libsumo alone, driving the same vehicles from a route file, in SUMO's default speed and lane-change modes."""
+        return self._bare(lambda: None)
+
+    def same_modes(self) -> float:
+        """libsumo alone, with the modes that the scenario's types have: the same traffic as in the modes below."""
         import libsumo
+
+        modes = files.modes(self.scenario.traffic)
+        vehicle = libsumo.vehicle
+
+        def set_modes() -> None:
+            for entered in libsumo.simulation.getDepartedIDList():
+                speed_mode, lane_change_mode = modes[vehicle.getTypeID(entered)]
+                vehicle.setSpeedMode(entered, speed_mode)
+                vehicle.setLaneChangeMode(entered, lane_change_mode)
+
+        return self._bare(set_modes)
+
+    def _bare(self, after: Callable[[], None]) -> float:
+        import libsumo
+
+        def step() -> None:
+            libsumo.simulationStep()
+            after()
 
         with tempfile.TemporaryDirectory() as folder:
             arguments = route_file(self.scenario, (self.warm + self.steps) / 10 + 60, Path(folder))
             libsumo.start(["sumo", *arguments])
             try:
-                cost = timed(libsumo.simulationStep, self.warm, self.steps)
+                cost = timed(step, self.warm, self.steps)
                 self.vehicles = libsumo.vehicle.getIDCount()
             finally:
                 libsumo.close()
@@ -219,13 +241,21 @@ def main() -> None:
     ]
     print("medians over rounds; us = microseconds a step, x = times bare SUMO of the same round")
     for case in cases:
-        modes = ["bare", "state", *(["task", "process"] if case.with_task else []), "traci_loop"]
+        modes = [
+            "bare",
+            "same_modes",
+            "state",
+            *(["task", "process"] if case.with_task else []),
+            "traci_loop",
+        ]
         rows = [{mode: getattr(case, mode)() for mode in modes} for _ in range(options.rounds)]
         print(f"\n{case.name} ({case.vehicles:.0f} vehicles at the end)")
         for mode in modes:
             cost = statistics.median(row[mode] for row in rows)
             ratio = statistics.median(row[mode] / row["bare"] for row in rows)
             print(f"  {mode:11} {cost:9.1f} us  {ratio:6.2f} x")
+        same = statistics.median(row["state"] / row["same_modes"] for row in rows)
+        print(f"  state is {same:.2f} times bare SUMO with the same modes")
         if case.with_task:
             added = statistics.median(row["task"] - row["state"] for row in rows)
             hop = statistics.median(row["process"] - row["task"] for row in rows)
