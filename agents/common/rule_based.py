@@ -27,6 +27,9 @@ STANDSTILL_GAP = 3.0
 TIME_GAP = 0.4
 BRAKING = 2.0
 """What the braking action gives, m/s^2."""
+TURNS_BEYOND = 150.0
+LEADER_BRAKING = 3.0
+"""From this position on (m), leaders are expected to brake that hard (m/s^2) for the junction."""
 SIDE_GAP = 1.5
 YIELD_ABOVE = 12.0
 """Speed (m/s) down to which a vehicle falls back to get a gap on the side."""
@@ -55,7 +58,7 @@ class RuleBased:
         obs = observations.obs[:n].astype(np.float64)
         s, lane, speed = obs[:, 0] * ROAD_LENGTH, obs[:, 1], obs[:, 2] * SPEED_SCALE
         target = obs[:, 4].astype(np.int64)
-        accel = _accelerate(obs, speed)
+        accel = _accelerate(obs, s, speed)
         side = np.sign(
             np.maximum(self._lowest[target] - lane, 0) - np.maximum(lane - self._highest[target], 0)
         )
@@ -84,11 +87,17 @@ def _neighbour(obs: NDArray[np.float64], which: int) -> tuple[NDArray[np.float64
     return np.where(seen, -block[:, 0] * ROAD_LENGTH, NO_HEADWAY), block[:, 2] * SPEED_SCALE
 
 
-def _accelerate(obs: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray[np.int64]:
+def _accelerate(
+    obs: NDArray[np.float64], s: NDArray[np.float64], speed: NDArray[np.float64]
+) -> NDArray[np.int64]:
     """Return -1, 0 or +1: brake where the gap is shorter than stopping behind the leader takes, else accelerate."""
     distance, closing = _neighbour(obs, FRONT)
     gap = distance - BODY
     needed = STANDSTILL_GAP + TIME_GAP * speed + np.maximum(closing, 0) ** 2 / (2 * BRAKING)
+    # Before the branches a leader may brake for its turn, harder than this agent can.
+    leader = np.maximum(speed - closing, 0)
+    turning = STANDSTILL_GAP + np.maximum(speed**2 / BRAKING - leader**2 / LEADER_BRAKING, 0) / 2
+    needed = np.where(s > TURNS_BEYOND, np.maximum(needed, turning), needed)
     return np.where(gap < needed, -1, np.where(gap < needed + 1.0, 0, 1))
 
 
