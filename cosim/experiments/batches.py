@@ -365,7 +365,8 @@ def _extended(given: Grid, rows: Mapping[str, Row], folder: Path) -> Grid:
     lost = next((name for name in rows if name not in known), None)
     if lost is not None:
         raise ScenarioError(
-            f"{folder} is another batch: its run {lost} is not in this grid; give another --out"
+            f"{folder} is another batch: its run {lost} is not in this grid (were scenario, net, weights or cosim"
+            " changed since?); give another --out"
         )
     return given
 
