@@ -66,8 +66,18 @@ class QmixConfig(BaseModel):
     one_hot: tuple[tuple[int, int], ...] = Field(
         ((1, 4), (4, 3)), description="(column, values) of the observation to spell out: lane and target"
     )
+    cross: tuple[tuple[int, int, int, int], ...] = Field(
+        ((1, 4, 4, 3),), description="(column, values, column, values) whose pairs to spell out: lane by target"
+    )
+    divide: tuple[tuple[int, float], ...] = Field(
+        ((1, 3.0), (4, 2.0), (5, 10.0), (6, 10.0), (7, 10.0)), description="(column, divisor) of the observation"
+    )
     inflow: bool = Field(False, description="the agent's input has the last inflow")
     scaled_state: bool = Field(True, description="the mixer's state is brought to about 1")
+
+    def rows(self, name: str) -> InputRows:
+        """Return what makes the agent's input; ScenarioError if it does not fit the observation."""
+        return InputRows(name, self.one_hot, self.inflow, self.cross, self.divide)
 
 
 class TpeConfig(QmixConfig):
@@ -115,6 +125,8 @@ _LITERAL: dict[str, Any] = {
     "reward_shift": 0.0,
     "reward_scale": 1.0,
     "one_hot": (),
+    "cross": (),
+    "divide": (),
     "inflow": True,
     "scaled_state": False,
 }
@@ -142,7 +154,7 @@ class QmixActor:
     def __init__(self, info: EpisodeInfo, config: QmixConfig, name: str) -> None:
         driving_role(info, name)
         self._seed = info.seed
-        self._net = Remembering(name, InputRows(name, config.one_hot, config.inflow))
+        self._net = Remembering(name, config.rows(name))
         self._epsilon = 0.0
 
     def reset(self, info: EpisodeInfo) -> None:

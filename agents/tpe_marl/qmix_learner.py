@@ -29,7 +29,7 @@ from agents.common.window_memory import Draw, WindowMemory, gather
 from agents.tpe_marl.inputs import TRAFFIC, Floats, slot_state
 from agents.tpe_marl.qmix import Mixer, QmixLoss, TeamBatch, TeamNets, qmix_loss
 from agents.tpe_marl.qmix_agent import EPSILON, NET, QmixActor, QmixConfig
-from agents.tpe_marl.recurrent_actor import InputRows, driving_role
+from agents.tpe_marl.recurrent_actor import driving_role
 from agents.tpe_marl.team_rows import INSTANTS, ROWS, TeamRows, flat_traffic, grid, slot_features, team_rows
 from cosim.lockstep.learner import LearnerState, Setup, Window
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
@@ -116,7 +116,7 @@ class QmixLearner:
         config: QmixConfig = setup.config
         choices = driving_role(setup.info, name).action.n
         self._config, self._horizon, self._side = config, setup.steps, side
-        self._inputs = InputRows(name, config.one_hot, config.inflow)
+        self._inputs = config.rows(name)
         self._actor = QmixActor(setup.info, config, name)
         self._device = pick_device(setup.device)
         generator = torch.Generator().manual_seed(setup.seed % 2**63)

@@ -35,9 +35,16 @@ def driving_role(info: EpisodeInfo, name: str) -> RoleSpec:
 class InputRows:
     """How a method's input rows are made: observation, spelt out, last own action, and perhaps the inflow."""
 
-    def __init__(self, name: str, one_hot: tuple[tuple[int, int], ...], inflow: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        one_hot: tuple[tuple[int, int], ...],
+        inflow: bool,
+        cross: tuple[tuple[int, int, int, int], ...] = (),
+        divide: tuple[tuple[int, float], ...] = (),
+    ) -> None:
         try:
-            self.prepare = Inputs(OBS_DIM, (), one_hot)
+            self.prepare = Inputs(OBS_DIM, divide, one_hot, cross)
         except ValueError as error:
             raise ScenarioError(f"{name}: {error}") from None
         self.inflow = inflow

@@ -17,7 +17,6 @@ from agents.common.networks import load_module, load_optimizer, module_arrays, o
 from agents.common.window_memory import Draw, Pick, WindowMemory
 from agents.tpe_marl.inputs import TRAFFIC, Floats, gather_history, history, slot_state, topology_state
 from agents.tpe_marl.qmix_agent import TPE, TpeConfig
-from agents.tpe_marl.recurrent_actor import InputRows
 from agents.tpe_marl.team_rows import TeamRows, flat_traffic, grid, slot_features
 from agents.tpe_marl.topology import (
     NOBODY,
@@ -59,7 +58,7 @@ class TopologySide:
         self._net = TopologyNet(
             self._members,
             torch.Generator().manual_seed((setup.seed + 1) % 2**63),
-            inputs=InputRows(TPE, config.one_hot, config.inflow).size,
+            inputs=config.rows(TPE).size,
             observed=OBS_DIM,
             past=config.past,
             latent=config.latent,

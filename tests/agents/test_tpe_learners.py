@@ -139,7 +139,7 @@ def test_acting_from_weights_is_the_learners_greedy_network(kind: Any, heads: in
     actor = kind.actor(Setup(info_of(), config, 0, 1000))
     actor.load_policy(learner.policy())
     window = window_by(actor, 7, explore=False)
-    inputs = InputRows(kind.name, config.one_hot, config.inflow)
+    inputs = config.rows(kind.name)
     team = team_rows(window, inputs, 25)
     net = RecurrentNet(inputs.size, 9, torch.Generator(), config.hidden, heads)
     load_module(net, learner.policy(), NET)
@@ -191,7 +191,7 @@ def test_another_task_is_refused() -> None:
     info = replace(info_of(), roles={"cav": role})
     with pytest.raises(ScenarioError, match="38 observations and 9 choices"):
         Qmix.actor(Setup(info, QmixConfig(), 0, 10))
-    with pytest.raises(AgentError, match="weights for 54 inputs, but there are 62"):
+    with pytest.raises(AgentError, match="weights for 66 inputs, but there are 74"):
         QmixActor(info_of(), QmixConfig(inflow=True), QMIX).load_policy(learner_of(Qmix).policy())
 
 
