@@ -7,7 +7,7 @@ Layers are named as :class:`agents.common.perceptron.Perceptron` reads them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -32,24 +32,38 @@ def pick_device(name: str) -> torch.device:
 
 
 class PerceptronNet(nn.Module):
-    """Linear layers with ReLU between them: widths ``sizes`` from input to output."""
+    """Linear layers with ReLU (or *activation*) between them: widths ``sizes`` from input to output.
 
-    def __init__(self, sizes: Sequence[int], generator: torch.Generator) -> None:
+    ``last_gain`` scales the initial weights of the last layer; a small one begins near zero for any input.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        generator: torch.Generator,
+        activation: Callable[[torch.Tensor], torch.Tensor] = torch.relu,
+        last_gain: float = 1.0,
+    ) -> None:
         super().__init__()
+        self._activation = activation
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             bound = 1.0 / math.sqrt(layer.in_features)
             for parameter in (layer.weight, layer.bias):
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
+        if last_gain != 1.0:
+            with torch.no_grad():
+                for parameter in self.layers[-1].parameters():
+                    parameter.mul_(last_gain)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (n, out) for (n, in)."""
+        """Return (…, out) for (…, in)."""
         last = len(self.layers) - 1
         for number, layer in enumerate(self.layers):
             x = layer(x)
             if number < last:
-                x = torch.relu(x)
+                x = self._activation(x)
         return x
 
 

@@ -6,7 +6,7 @@ worker process starts a second sooner and stays 200 MB smaller.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,29 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
+def relu(x: Floats) -> None:
+    """Set negative entries to zero, in place."""
+    np.maximum(x, 0.0, out=x)
+
+
+def tanh(x: Floats) -> None:
+    """Take the hyperbolic tangent, in place."""
+    np.tanh(x, out=x)
+
+
 class Perceptron:
-    """Linear layers with ReLU between them.
+    """Linear layers with ReLU (or *activation*, in place) between them.
 
     ``weights`` holds ``PREFIX.0.weight`` (out, in), ``PREFIX.0.bias`` (out,), ``PREFIX.1.weight`` … in order.
     """
 
-    def __init__(self, weights: Mapping[str, NDArray[Any]], prefix: str) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, NDArray[Any]],
+        prefix: str,
+        activation: Callable[[Floats], None] = relu,
+    ) -> None:
+        self._activation = activation
         self._layers: list[tuple[Floats, Floats]] = []
         while f"{prefix}.{len(self._layers)}.weight" in weights:
             at = f"{prefix}.{len(self._layers)}"
@@ -38,13 +54,13 @@ class Perceptron:
         return len(self._layers[0][0])
 
     def __call__(self, x: Floats) -> Floats:
-        """Return (n, out) for (n, in)."""
+        """Return (…, out) for (…, in)."""
         last = len(self._layers) - 1
         for number, (weight, bias) in enumerate(self._layers):
             x = x @ weight
             x += bias
             if number < last:
-                np.maximum(x, 0.0, out=x)
+                self._activation(x)
         return x
 
 
