@@ -109,6 +109,16 @@ class Curve:
         return ",".join("" if v is None else repr(v) for v in values) + "\n"
 
 
+def by_leg(path: Path) -> pl.DataFrame:
+    """Return a whole curve (Parquet) with one row a leg: ``round`` and ``steps`` at its end, means of the rest."""
+    import polars as pl
+
+    frame = pl.read_parquet(path)
+    last = pl.col("round", "steps").last()
+    rest = pl.exclude("round", "steps", "leg").cast(pl.Float64).mean()
+    return frame.group_by("leg", maintain_order=True).agg(last, rest)
+
+
 def _append(path: Path, line: str) -> None:
     # One write of the operating system, so a killed writer leaves whole lines.
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import CosimError, RecordingError, ScenarioError
+from cosim.experiments.curve import WHOLE, by_leg
 from cosim.experiments.train_config import TrainPlan
 from cosim.lockstep.learner import Weights
 from cosim.lockstep.weights import read_policy, to_bytes
@@ -25,6 +26,7 @@ ABOUT = "training.json"
 SUMMARY = "summary.json"
 TIMING = "timing.csv"
 _LOCK = "lock"
+SNAPSHOTS = "snapshots"
 _CANDIDATES = "candidates"
 
 
@@ -120,6 +122,14 @@ class TrainFolder:
         data = to_bytes(weights, {"agent": self.about["agent"], "leg": leg})
         write_atomically(self._candidate_file(leg), data, sync=True)
 
+    def save_snapshot(self, steps: int, weights: Weights) -> None:
+        """Keep what workers explore with after that many steps; agents of the same name can be made of it."""
+        (self.dir / SNAPSHOTS).mkdir(exist_ok=True)
+        keys = ("agent", "task", "scenario", "seed", "config", "training")
+        about = {**{key: self.about[key] for key in keys}, "steps": steps}
+        path = self.dir / SNAPSHOTS / f"{steps:09d}.safetensors"
+        write_atomically(path, to_bytes(weights, about), sync=True)
+
     def candidate(self, leg: int) -> dict[str, NDArray[Any]]:
         """Return the weights kept after *leg*."""
         return read_policy(self._candidate_file(leg)).arrays
@@ -189,9 +199,14 @@ def policy_name(plan: TrainPlan) -> str:
 
 
 def install(policy: Path, agent: str) -> Path:
-    """Copy a policy and its JSON to ``data/policies/PAPER`` of the working folder; return where it went."""
+    """Copy a policy, its JSON and its curve to ``data/policies/PAPER`` of the working folder; return where it went.
+
+    The curve becomes ``NAME.curve.csv`` with one row a leg.
+    """
     home = Path("data") / "policies" / agent.partition(".")[0]
     home.mkdir(parents=True, exist_ok=True)
     for path in (policy, policy.with_suffix(".json")):
         shutil.copyfile(path, home / path.name)
+    legs = by_leg(policy.with_name(WHOLE)).write_csv(float_precision=6)
+    write_atomically(home / f"{policy.stem}.curve.csv", legs.encode(), sync=False)
     return home / policy.name

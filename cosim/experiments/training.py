@@ -22,17 +22,20 @@ from cosim.assembly import reseeded
 from cosim.errors import AgentError, CosimError, ScenarioError
 from cosim.experiments import checkpoint as checkpoints
 from cosim.experiments.checkpoint import Checkpoint
-from cosim.experiments.crew import Crew, Engine
+from cosim.experiments.crew import Collecting, Crew, Engine
 from cosim.experiments.curve import CSV, Curve, tensorboard_writer
 from cosim.experiments.rollout import EVALUATION_SEED, Haul, Job, Numbers
 from cosim.experiments.train_config import DEFAULT, TrainingConfig, TrainPlan, make_plan, ranked_by, resolve
 from cosim.experiments.train_files import TrainFolder
 from cosim.lockstep.inline import one_torch_thread
-from cosim.lockstep.learner import Learner, Recipe, Setup
+from cosim.lockstep.learner import Learner, Recipe, SelfCollecting, Setup, Window
 from cosim.registry import load_plugins
 from cosim.scenario import Scenario, load_scenario, scenario_from_resolved
 
 _log = logging.getLogger("cosim.train")
+
+SNAPSHOTS = 5
+"""How often, spread evenly over a training, what workers explore with is kept."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class TrainOptions:
     plugins: Sequence[str] = ()
     progress: Callable[[int, int, str], None] | None = None
     """Called with environment steps done, those to do, and a few words."""
+    watch: Callable[[int, Sequence[Window]], None] | None = None
+    """Called after each round with the environment steps so far and what was collected, in worker order."""
     command: Sequence[str] = field(default_factory=tuple)
     """The command line, for the records."""
 
@@ -210,7 +215,7 @@ class _Training:
             window=plan.window,
             windows=plan.training.leg * plan.training.round,
         )
-        with Crew(job, plan.info, plan.training.workers, options.engine, options.ray_address) as crew:
+        with self._crew(job) as crew:
             learner = plan.kind.learner(
                 Setup(plan.info, plan.config, plan.seed, self._horizon, options.device)
             )
@@ -222,7 +227,14 @@ class _Training:
                 self._leg(leg, crew, learner)
         self._finish(learner)
 
-    def _leg(self, leg: int, crew: Crew, learner: Learner) -> None:
+    def _crew(self, job: Job) -> Collecting:
+        plan, options = self.plan, self._options
+        if isinstance(plan.kind, SelfCollecting):
+            own: Collecting = plan.kind.crew(job, plan.info, plan.training.workers)
+            return own
+        return Crew(job, plan.info, plan.training.workers, options.engine, options.ray_address)
+
+    def _leg(self, leg: int, crew: Collecting, learner: Learner) -> None:
         config, before = self.plan.training, self.steps
         rounds = min(config.leg, self._rounds - leg * config.leg)
         crew.begin(leg)
@@ -231,6 +243,8 @@ class _Training:
             if final and self._due(before, config.eval_every, leg):
                 row |= self._evaluated(leg, crew, learner)
             self._curve.append(row)
+        if self._due(before, max(self._horizon // SNAPSHOTS, 1), leg):
+            self._folder.save_snapshot(self.steps, learner.policy(explore=True))
         if self._due(before, config.checkpoint_every, leg):
             self._save(leg, learner)
 
@@ -238,7 +252,7 @@ class _Training:
         """Whether a multiple of *every* steps was passed in this leg, or the training ends with it."""
         return leg == self._legs - 1 or (every > 0 and self.steps // every > before // every)
 
-    def _collected(self, leg: int, rounds: int, crew: Crew, learner: Learner) -> Iterator[dict[str, Any]]:
+    def _collected(self, leg: int, rounds: int, crew: Collecting, learner: Learner) -> Iterator[dict[str, Any]]:
         """Collect and learn, round by round; give a row of the curve for each."""
         config = self.plan.training
         crew.start(learner.policy(explore=True), config.round)
@@ -250,12 +264,15 @@ class _Training:
                 # The next round is collected meanwhile, with the weights from before this update.
                 crew.start(learner.policy(explore=True), config.round)
             learnt_from = time.perf_counter()
-            learner.add([window for haul in hauls for window in haul.windows])
+            windows = [window for haul in hauls for window in haul.windows]
+            learner.add(windows)
             signals = learner.update()
             ended = time.perf_counter()
             self._round += 1
             self.steps += self.plan.round_steps
             _check(signals, self.steps)
+            if self._options.watch is not None:
+                self._options.watch(self.steps, windows)
             self._folder.time(self._round, self.steps, learnt_from - began, ended - learnt_from)
             if self._options.progress is not None:
                 self._options.progress(self.steps, self._rounds * self.plan.round_steps, self._words())
@@ -276,7 +293,7 @@ class _Training:
 
     # -- evaluating and saving --
 
-    def _evaluated(self, leg: int, crew: Crew, learner: Learner) -> dict[str, float | None]:
+    def _evaluated(self, leg: int, crew: Collecting, learner: Learner) -> dict[str, float | None]:
         """Evaluate greedily, keep the policy if it is the best, and return the columns of the curve."""
         weights = learner.policy()
         seeds = [EVALUATION_SEED + k for k in range(self.plan.training.eval_seeds)]

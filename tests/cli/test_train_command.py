@@ -37,6 +37,8 @@ def test_the_documented_learner_trains_and_its_policy_is_found_by_name(tmp_path:
     assert Path(said["dir"]).parts[:2] == ("runs", "train")
     curve = (tmp_path / said["dir"] / "curve.csv").read_text().splitlines()
     assert len(curve) == 1 + 720 // 60
+    legs = (tmp_path / "data/policies/mine/table-highway_350vph_cav100-s4.curve.csv").read_text().splitlines()
+    assert [line.split(",")[2] for line in legs] == ["steps", "180", "360", "540", "720"]
     run = cosim(
         *("run", "highway_350vph_cav100", "--duration", "5 s", "--set", "warmup=0", "--inline", "--json"),
         *("--plugin", str(EXAMPLE), "--agent", "mine.table:mine/table-highway_350vph_cav100-s4"),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,28 @@ def test_two_equal_trainings_write_equal_curves_and_policies(trained: TrainResul
     assert weights(again) == weights(trained)
     for name in ("curve.parquet", *(f"curve/part-{leg:06d}.parquet" for leg in (1, 3, 5))):
         assert (again.dir / name).read_bytes() == (trained.dir / name).read_bytes()
+
+
+def test_what_workers_explore_with_is_kept_after_each_fifth(trained: TrainResult, tmp_path: Path) -> None:
+    """Legs take 120 steps, so a fifth of 720 is over at the ends of legs 2, 3, 4, 5 and 6."""
+    kept = sorted((trained.dir / "snapshots").iterdir())
+    assert [path.stem for path in kept] == [f"{steps:09d}" for steps in (240, 360, 480, 600, 720)]
+    first, last = read_policy(kept[0], "common.dqn"), read_policy(kept[-1], "common.dqn")
+    assert (first.about["steps"], last.about["steps"]) == (240, 720)
+    assert first.arrays["epsilon"] > last.arrays["epsilon"]
+
+
+def test_who_watches_sees_all_windows_and_changes_nothing(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    watched = options(tmp_path / "watched")
+    training = DUET_TRAINING | {"steps": 20}
+    result = train(
+        "highway_350vph", "test.duet",
+        replace(watched, watch=lambda steps, windows: seen.append((steps, sum(w.steps for w in windows)))),
+        overrides=DUET, seed=1, **training,
+    )  # fmt: skip
+    assert [steps for steps, _ in seen] == [5, 10, 15, 20]
+    assert curve(result) == curve(train_duet(tmp_path / "alone", steps=20))
 
 
 def test_another_seed_is_another_training(trained: TrainResult, tmp_path: Path) -> None:
