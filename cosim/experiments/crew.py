@@ -41,6 +41,32 @@ class Worker(Protocol):
         """End the worker; never raises."""
 
 
+class Collecting(Protocol):
+    """What a training needs of those who collect and evaluate for it; a context manager.
+
+    :class:`Crew` is the usual one; a method may bring its own (``cosim.lockstep.learner.SelfCollecting``).
+    """
+
+    def __enter__(self) -> Collecting: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def open(self) -> None:
+        """Get ready; the first thing to be called."""
+
+    def begin(self, leg: int) -> None:
+        """Begin a leg: nothing from the legs before may matter in it."""
+
+    def start(self, weights: Weights, windows: int) -> None:
+        """Begin to collect that many windows a worker with these weights."""
+
+    def hauls(self) -> list[Haul]:
+        """Return what was collected."""
+
+    def evaluate(self, weights: Weights, seeds: Sequence[int]) -> list[Numbers]:
+        """Return the results of the greedy policy for each seed, in order."""
+
+
 class Crew:
     """All workers of a training, asked together and answering in their order; a context manager.
 

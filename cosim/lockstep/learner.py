@@ -249,6 +249,17 @@ class Trainable(Protocol):
         """Make the deciding half of it, for a worker (a static method of a class)."""
 
 
+@runtime_checkable
+class SelfCollecting(Protocol):
+    """A :class:`Trainable` that gathers its experience itself, for instance on recorded traffic."""
+
+    def crew(self, job: Any, info: EpisodeInfo, workers: int) -> Any:
+        """Return what collects and evaluates for a training: a :class:`cosim.experiments.crew.Collecting`.
+
+        ``job`` is a :class:`cosim.experiments.rollout.Job`; ``workers`` means what the method makes of it.
+        """
+
+
 def trainable(name: str) -> Trainable:
     """Return what stands behind an agent's name; ScenarioError if it cannot be trained, or is unknown."""
     thing: Any = AGENTS.get(name)
