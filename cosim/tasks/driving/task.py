@@ -267,6 +267,7 @@ class DrivingTask:
             "vehicles_succeeded": self.statistics.left_well,
             "vehicles_collided": self.statistics.collided,
             "vehicles_removed": self.statistics.removed,
+            "lane_changes": self.statistics.changes,
         }
 
     def metrics(self) -> dict[str, float | None]:
