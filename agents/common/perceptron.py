@@ -29,6 +29,7 @@ class Perceptron:
     """Linear layers with ReLU (or *activation*, in place) between them.
 
     ``weights`` holds ``PREFIX.0.weight`` (out, in), ``PREFIX.0.bias`` (out,), ``PREFIX.1.weight`` … in order.
+    With one more axis in front, (copies, out, in) and (copies, out), it is a network for each row of (…, copies, in).
     """
 
     def __init__(
@@ -42,22 +43,21 @@ class Perceptron:
         while f"{prefix}.{len(self._layers)}.weight" in weights:
             at = f"{prefix}.{len(self._layers)}"
             weight = np.asarray(weights[f"{at}.weight"], dtype=np.float32)
-            self._layers.append(
-                (np.ascontiguousarray(weight.T), np.asarray(weights[f"{at}.bias"], dtype=np.float32))
-            )
+            bias = np.asarray(weights[f"{at}.bias"], dtype=np.float32)
+            self._layers.append((np.ascontiguousarray(weight.swapaxes(-1, -2)), bias))
         if not self._layers:
             raise ValueError(f"no layer '{prefix}.0.weight' among {', '.join(sorted(weights)) or 'nothing'}")
 
     @property
     def inputs(self) -> int:
         """Width of the input."""
-        return len(self._layers[0][0])
+        return int(self._layers[0][0].shape[-2])
 
     def __call__(self, x: Floats) -> Floats:
         """Return (…, out) for (…, in)."""
         last = len(self._layers) - 1
         for number, (weight, bias) in enumerate(self._layers):
-            x = x @ weight
+            x = x @ weight if weight.ndim == 2 else (x[..., None, :] @ weight)[..., 0, :]
             x += bias
             if number < last:
                 self._activation(x)
