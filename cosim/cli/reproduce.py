@@ -67,7 +67,7 @@ def _print(console: Any, made: Reproduced) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from cosim.experiments.reproduction import table_rows, title_of
+    from cosim.experiments.reproduction import MOST_ROWS, frame_texts, table_rows, title_of
 
     head, *rows = table_rows(made)
     numbers = (made.item.reference, "ours", "n")
@@ -82,6 +82,15 @@ def _print(console: Any, made: Reproduced) -> None:
         table.add_row(*(escape(text) for text in (row[0] if row[0] != before else "", *row[1:])))
         before = row[0]
     console.print(table)
+    for name, frame in made.more.items():
+        if len(frame) <= MOST_ROWS:
+            texts, body = frame_texts(frame)
+            further = Table(title=name.replace("_", " "), title_justify="left")
+            for text in texts:
+                further.add_column(text, overflow="fold")
+            for row in body:
+                further.add_row(*map(escape, row))
+            console.print(further)
     note = f"ours: mean ± half-width of its 95 % CI over n seeds. {made.item.note}".strip()
     console.print(note, soft_wrap=True, markup=False)
     if made.batch is not None and (made.failed or made.batch.missing):
@@ -101,4 +110,5 @@ def _as_data(made: Reproduced) -> dict[str, Any]:
         "missing": 0 if made.batch is None else made.batch.missing,
         "figures": [str(figure) for figure in made.figures],
         "rows": made.table.to_dicts(),
+        "tables": {name: frame.to_dicts() for name, frame in made.more.items()},
     }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cosim.errors import ScenarioError, nearest
 from cosim.experiments.axes import Shown
-from cosim.plots.intervals import Interval
+from cosim.plots.intervals import Interval, mean_interval
 from cosim.plots.quantities import Quantity, quantity
 from cosim.registry import Registry
 from cosim.resources import locate
@@ -117,8 +117,10 @@ class Item:
     """A table or figure of a paper.
 
     ``published`` names a file below ``data/papers`` (empty: nothing was published), ``reference`` says what its
-    values are, as the head of their column.  ``compute`` is for what is no grid of runs: it gets the folder to work
-    in, the size, and the number of jobs, and returns a frame with ``case``, ``seed`` and the metrics.
+    values are, as the head of their column; ``claims`` names a file of what the paper says in words
+    (:mod:`cosim.experiments.claims`).  ``compute`` is for what is no grid of runs: it gets the folder to work in, the
+    size, and the number of jobs, and returns a frame with ``case``, ``seed`` and the metrics.  ``tables`` returns
+    further tables by name, which become CSV files and stand in ``table.md``.
     """
 
     name: str
@@ -132,6 +134,8 @@ class Item:
     draw: Draw | None = None
     note: str = ""
     compute: Callable[[Path, Size, int | None], pl.DataFrame] | None = None
+    claims: str = ""
+    tables: Callable[[Material], Mapping[str, pl.DataFrame]] | None = None
 
 
 @dataclass(frozen=True)
@@ -236,6 +240,14 @@ def _same_order(rows: Sequence[Compared]) -> bool:
         return False
     pairs = [(a, b) for published, a in known for other, b in known if published < other]
     return bool(pairs) and all(a.high < b.low for a, b in pairs)
+
+
+def interval_of(results: pl.DataFrame, case: Case, metric: str, factor: float = 1.0) -> Interval:
+    """Return mean and 95 % CI of a case's *metric*, times *factor*, over its runs; n = 0 where there is none."""
+    if metric not in results.columns:
+        return mean_interval([])
+    values = results.filter(results["case"] == case.name)[metric]
+    return mean_interval([None if v is None else v * factor for v in values])
 
 
 def bar_charts(x: str, group: str | None = None, *, x_label: str = "") -> Draw:

@@ -7,28 +7,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cosim.errors import ScenarioError
 from cosim.experiments.axes import axes_of_values, parse_seeds
 from cosim.experiments.batches import BatchOptions, BatchResult, batch
+from cosim.experiments.claims import claim_cells, claim_table, read_claims
 from cosim.experiments.grid import Grid, checked_group
 from cosim.experiments.papers import (
     PAPERS,
-    Case,
     Compared,
     Item,
     Material,
     Paper,
     Published,
     Size,
+    interval_of,
     read_published,
     verdicts,
 )
 from cosim.lockstep.registry import parse_agent_option
-from cosim.plots.intervals import Interval, mean_interval
 from cosim.plots.quantities import number
 from cosim.recording import load_run
 from cosim.recording.files import write_atomically
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 OUT = "reproduced"
+MOST_ROWS = 60
+"""Longer further tables are files only."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Reproduced:
 
     ``table`` has a row a case and measure: ``case``, the cases' labels, ``metric``, ``unit``, ``published`` with
     ``published_low`` and ``published_high``, ``mean``, ``ci_low``, ``ci_high``, ``n`` and ``verdict``; numbers in
-    that unit.  ``batch`` is None for an item that is no grid of runs.
+    that unit.  ``more`` are further tables by name.  ``batch`` is None for an item that is no grid of runs.
     """
 
     paper: Paper
@@ -58,6 +60,7 @@ class Reproduced:
     table: pl.DataFrame
     figures: tuple[Path, ...]
     batch: BatchResult | None
+    more: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -119,7 +122,7 @@ def grid_of(item: Item, size: Size) -> Grid:
 
 def _reproduced(paper: Paper, item: Item, options: BatchOptions, *, quick: bool) -> Reproduced:
     size = item.quick if quick else item.full
-    published = read_published(item)
+    published, claims = read_published(item), read_claims(item)
     folder = Path(options.out or "").expanduser().absolute()
     status: Literal["completed", "interrupted"] = "completed"
     ran: BatchResult | None = None
@@ -132,12 +135,19 @@ def _reproduced(paper: Paper, item: Item, options: BatchOptions, *, quick: bool)
         results = _with_computed(item, ran)
     table = _table(item, results, published, quick=quick)
     figures: list[Path] = []
+    material = Material(item, results, published, folder)
     if item.draw is not None and len(results):
         from cosim.plots import save
 
-        drawn = item.draw(Material(item, results, published, folder))
+        drawn = item.draw(material)
         figures = [save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
-    made = Reproduced(paper, item, quick, folder, status, table, tuple(figures), ran)
+    more = dict(item.tables(material)) if item.tables is not None and len(results) else {}
+    if claims:
+        cells = claim_cells(item, results, claims)
+        more |= {"claims": claim_table(cells, quick=quick), "claims_by_cell": cells.drop("final")}
+    for name, frame in more.items():
+        write_atomically(folder / f"{name}.csv", frame.write_csv().encode(), sync=False)
+    made = Reproduced(paper, item, quick, folder, status, table, tuple(figures), ran, more)
     write_atomically(folder / "table.csv", table.write_csv().encode(), sync=False)
     write_atomically(folder / "table.md", markdown(made).encode(), sync=False)
     return made
@@ -168,7 +178,7 @@ def _table(
         compared = []
         for case in item.cases:
             value = published.get((case.name, measure.metric))
-            ours = _ours(results, case, measure.metric, shown.factor)
+            ours = interval_of(results, case, measure.metric, shown.factor)
             number_given = None if value is None else value.value
             compared.append(Compared(case.rank, number_given, ours, final=case.trained and not quick))
         for case, row, verdict in zip(item.cases, compared, verdicts(compared), strict=True):
@@ -200,13 +210,6 @@ def _table(
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _ours(results: pl.DataFrame, case: Case, metric: str, factor: float) -> Interval:
-    if metric not in results.columns:
-        return mean_interval([])
-    values = results.filter(results["case"] == case.name)[metric]
-    return mean_interval([None if v is None else v * factor for v in values])
-
-
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
@@ -233,6 +236,17 @@ def table_rows(made: Reproduced) -> Iterator[tuple[str, ...]]:
         yield (measures[row["metric"]], *names, given, ours, str(row["n"]), row["verdict"])
 
 
+def frame_texts(frame: pl.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return head and rows of a table as texts, numbers in four digits."""
+    head = tuple(name.replace("_", " ") for name in frame.columns)
+    return head, [tuple(number(value) for value in row) for row in frame.iter_rows()]
+
+
+def _markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    rows = ["| " + " | ".join(row) + " |" for row in body]
+    return ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *rows]
+
+
 def title_of(made: Reproduced) -> str:
     """Return ``PAPER ITEM (quick): description``."""
     size = "quick" if made.quick else "full"
@@ -244,8 +258,12 @@ def markdown(made: Reproduced) -> str:
     head, *body = table_rows(made)
     lines = [f"# {title_of(made)}", "", made.paper.title, ""]
     lines += [f"Ours: mean ± half-width of its 95 % CI over n seeds. {made.item.note}".strip(), ""]
-    lines += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(row) + " |" for row in body]
+    lines += _markdown_table(head, body)
+    for name, frame in made.more.items():
+        if len(frame) > MOST_ROWS:
+            lines += ["", f"{name.replace('_', ' ')}: {len(frame)} rows in `{name}.csv`."]
+        else:
+            lines += ["", f"{name.replace('_', ' ')}:", "", *_markdown_table(*frame_texts(frame))]
     size = "--quick" if made.quick else "--full"
     lines += ["", f"Made by `cosim reproduce {made.paper.key} {made.item.name} {size}`."]
     if made.batch is not None:
@@ -267,6 +285,7 @@ def check_paper(paper: Paper) -> Sequence[str]:
     for item in paper.items:
         try:
             read_published(item)
+            read_claims(item)
             for size in (item.quick, item.full):
                 if item.compute is None:
                     grid_of(item, size)
