@@ -3,9 +3,9 @@
 ``grid`` says which runs a batch is made of, ``grid_file`` and ``axes`` read what users write, ``batches`` runs them,
 ``pool`` keeps worker processes busy, ``batch_worker`` is what such a process does, ``ray_pool`` puts them on a Ray
 cluster (``ray_cluster`` connects), ``results`` makes tables of what came out.  ``papers`` is the registry of the
-papers' items with the verdicts, ``claims`` what they say in words, ``reproduction`` runs one.  ``training`` trains an agent: ``crew`` are its workers
-(``worker``, ``ray_worker``), ``rollout`` and ``windows`` what they collect, ``curve``, ``checkpoint`` and
-``train_files`` what it writes.  Everything is imported when it is first used.
+papers' items with the verdicts, ``claims`` what papers say in words, ``reproduction`` runs one.  ``training`` trains
+an agent: ``crew`` are its workers (``worker``, ``ray_worker``), ``rollout`` and ``windows`` what they collect,
+``curve``, ``checkpoint`` and ``train_files`` what it writes.  Everything is imported when it is first used.
 """
 
 from __future__ import annotations
