@@ -24,7 +24,7 @@ app = typer.Typer(
 
 
 def _mount() -> None:
-    from cosim.cli import batch, doctor, listing, net, report, reproduce, run, train, validate
+    from cosim.cli import batch, doctor, listing, net, report, reproduce, run, tapes, train, validate
 
     app.command("run")(run.run_command)
     app.command("validate")(validate.validate_command)
@@ -34,6 +34,7 @@ def _mount() -> None:
     app.command("reproduce")(reproduce.reproduce_command)
     app.command("report")(report.report_command)
     app.command("doctor")(doctor.doctor_command)
+    app.command("tapes")(tapes.tapes_command)
     app.add_typer(net.app, name="net")
 
 

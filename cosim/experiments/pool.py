@@ -56,12 +56,14 @@ class Worker(Protocol):
 class ProcessWorker:
     """A worker in an operating-system process of its own.
 
-    *setup* is what :func:`cosim.experiments.batch_worker.prepare` takes; *log* gets what runs and agents print.
-    Raises TrafficError if it does not start.
+    *setup* is what :func:`cosim.experiments.batch_worker.prepare` takes, or its like of another *module* that serves
+    the same frames; *log* gets what runs and agents print.  Raises TrafficError if it does not start.
     """
 
-    def __init__(self, setup: Mapping[str, Any], log: Path | None) -> None:
-        command = [sys.executable, "-m", "cosim.experiments.batch_worker"]
+    def __init__(
+        self, setup: Mapping[str, Any], log: Path | None, module: str = "cosim.experiments.batch_worker"
+    ) -> None:
+        command = [sys.executable, "-m", module]
         self._process = AgentProcess(command, log, grace_s=0.0)
         self._channel: Channel | None = None
         self._closed = False

@@ -229,6 +229,11 @@ def _inflow_departures(
 # -- groups ---------------------------------------------------------------------------------------------------
 
 
+def group_ids(group: VehicleGroupConfig) -> tuple[str, ...]:
+    """Return the ids of a group's vehicles, in order."""
+    return tuple(f"{group.name}.{i:06d}" for i in range(group.count))
+
+
 def _group(
     group: VehicleGroupConfig, route: Sequence[str], kind: VehicleTypeConfig, limit: float, seed: int
 ) -> list[Departure]:
@@ -238,11 +243,12 @@ def _group(
     u_each = draw("depart", k)[0]
     u_group = draw("depart_group", k[:1])[0]
     times = group.departure_times(u_group.tolist(), u_each.tolist())
+    names = group_ids(group)
     factors = _speed_factors(draw("speed", k)[0], kind.speed_factor, kind.speed_dev)
     return [
         Departure(
             t_us=max(0, round(times[i] * US)),
-            id=f"{group.name}.{i:06d}",
+            id=names[i],
             type=group.type,
             route=f"group:{group.name}",
             edge=route[0],

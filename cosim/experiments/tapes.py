@@ -1,0 +1,264 @@
+"""Mobility tapes: the traffic of a scenario recorded without agents, for tasks whose decisions do not change it.
+
+:func:`record_tapes` records one file a seed into a folder, several processes at a time, and goes on where an earlier
+call stopped.  A tape holds the :class:`~cosim.traffic.tracks.Tracks` of the scenario's agent vehicles (those of its
+groups of a CAV type) with the numbers that a task sees in lockstep on the same traffic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cosim.clock import US
+from cosim.errors import Interrupted, RecordingError, ScenarioError, TrafficError
+from cosim.experiments.pool import Outcome, Pool, ProcessWorker
+from cosim.randomness import stream_key
+from cosim.recording.files import read_json, to_json, write_atomically
+from cosim.registry import plugins
+from cosim.scenario import Scenario
+from cosim.traffic.demand import group_ids
+from cosim.traffic.nets import find_net
+from cosim.traffic.sumo import Traffic, TrafficEvent
+from cosim.traffic.tracks import Tracks, follow
+
+TAPES_JSON = "tapes.json"
+"""The file that makes a folder one of tapes: which scenario they are of."""
+HISTORY = 12
+"""Slots before the first decision in which every agent vehicle must be on the road."""
+_MOST_DRAWS = 8
+_LEAVING = {
+    "arrival": "reached the end of its route",
+    "removal": "was removed after a collision",
+    "teleport": "was teleported",
+}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a call of :func:`record_tapes` did: files in the order of the seeds asked for, and how many are new.
+
+    ``replaced`` maps a seed to what the draw that was not used lost, and ``seconds`` is the mean wall time of a new
+    tape in its process (0: none is new).
+    """
+
+    files: tuple[Path, ...]
+    new: int
+    replaced: dict[int, str]
+    seconds: float
+
+
+def agent_vehicles(scenario: Scenario) -> tuple[str, ...]:
+    """Return the ids of all vehicles of CAV groups; ScenarioError if there are none, or CAVs come by an inflow."""
+    traffic = scenario.traffic
+    for k, inflow in enumerate(traffic.inflow):
+        if inflow.cav_share > 0:
+            raise scenario.error(
+                f"traffic.inflow.{k}.cav_share",
+                "a tape needs a fixed set of agent vehicles: give them as traffic.vehicles, not by an inflow",
+            )
+    groups = [group for group in traffic.vehicles if traffic.types[group.type].cav]
+    ids = tuple(name for group in groups for name in group_ids(group))
+    if not ids:
+        raise scenario.error("traffic.vehicles", "holds no group of a CAV type, whose tape could be recorded")
+    return ids
+
+
+def draw_seed(seed: int, draw: int) -> int:
+    """Return the traffic seed of a tape's draw number *draw*: the seed itself, then keyed replacements of it."""
+    return seed if draw == 0 else stream_key(seed, "tape/replacement", draw) >> 1
+
+
+def record_tape(scenario: Scenario, seed: int, period_us: int) -> tuple[Tracks, str]:
+    """Return the tracks of the agent vehicles of *scenario*, and what an earlier draw lost (empty: nothing).
+
+    All agent vehicles must be on the road from ``HISTORY`` slots of *period_us* before the end of the warm-up to
+    the end.  A draw of the traffic in which one is not is replaced by the next keyed seed (:func:`draw_seed`).
+
+    Raises:
+        ScenarioError: no draw keeps all vehicles, or the scenario does not fit (:func:`agent_vehicles`).
+        TrafficError: SUMO died.
+    """
+    ids = agent_vehicles(scenario)
+    end_us = scenario.warmup_us + scenario.duration_us
+    from_us = scenario.warmup_us - HISTORY * period_us
+    if from_us < 0:
+        raise scenario.error(
+            "warmup",
+            f"must hold {HISTORY} slots of {period_us / US:g} s, the history before the first decision",
+        )
+    for key, length in (("warmup", scenario.warmup_us), ("duration", scenario.duration_us)):
+        if length % period_us or period_us % scenario.step_us:
+            raise scenario.error(key, f"is not a whole number of slots of {period_us / US:g} s")
+    net = find_net(scenario.traffic.net, scenario.traffic.variant)
+    lost = ""
+    for draw in range(_MOST_DRAWS):
+        drawn = draw_seed(seed, draw)
+        with Traffic(scenario.traffic, net, drawn) as traffic:
+            tracks, events = follow(
+                traffic, ids, end_us=end_us, period_us=period_us, scenario=scenario.name, seed=drawn
+            )
+        missing = _missing(tracks, events, from_us)
+        if not missing:
+            return tracks, lost
+        lost = lost or missing
+    raise scenario.error(
+        "traffic.vehicles", f"no draw of {_MOST_DRAWS} keeps all agent vehicles; of seed {seed}, {lost}"
+    )
+
+
+def _missing(tracks: Tracks, events: Sequence[TrafficEvent], from_us: int) -> str:
+    """Return, in words, the first agent vehicle that is not on the road at some slot from *from_us* on."""
+    gone = ~tracks.present[from_us // tracks.period_us :]
+    slots, vehicles = np.nonzero(gone)
+    if not len(slots):
+        return ""
+    name = tracks.ids[vehicles[0]]
+    t_us = from_us + int(slots[0]) * tracks.period_us
+    for event in events:
+        if event.id == name and event.kind in _LEAVING and event.t_us <= t_us:
+            return f"{name} {_LEAVING[event.kind]} at {event.t_us / US:g} s"
+    return f"{name} has not entered by {t_us / US:g} s"
+
+
+def record_tapes(
+    scenario: Scenario,
+    seeds: Sequence[int],
+    out: str | Path,
+    *,
+    period_us: int,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recording:
+    """Record a tape a seed as ``OUT/sSEED.npz``; those that are there already are kept.
+
+    Args:
+        scenario: its tasks are not run.
+        seeds: seeds of the traffic.
+        out: a folder of this scenario's tapes, or one that is new or empty.
+        period_us: microseconds between two whole states, the task's decision period.
+        jobs: processes (None: one a processor); with 1 the simulations run in this process.
+        progress: called with (done, all).
+
+    Raises:
+        ScenarioError: the scenario does not fit, or *out* holds the tapes of another one.
+        RecordingError: *out* cannot be written.
+        TrafficError: SUMO died.
+        Interrupted: the user pressed Ctrl-C; the tapes recorded so far are whole.
+    """
+    if jobs is not None and jobs < 1:
+        raise ScenarioError(f"--jobs {jobs}: must be at least 1")
+    agent_vehicles(scenario)
+    folder = Path(out).expanduser().absolute()
+    _claim(folder, scenario, period_us)
+    files = [folder / f"s{seed}.npz" for seed in seeds]
+    todo = [seed for seed, file in zip(seeds, files, strict=True) if not file.is_file()]
+    done = len(files) - len(todo)
+    replaced: dict[int, str] = {}
+    walls: list[float] = []
+    if progress is not None:
+        progress(done, len(files))
+
+    def took(seed: int, lost: str, wall: float) -> None:
+        walls.append(wall)
+        if lost:
+            replaced[seed] = lost
+        if progress is not None:
+            progress(done + len(walls), len(files))
+
+    _record_all(scenario, todo, folder, period_us, jobs or _processors(), took)
+    return Recording(tuple(files), len(todo), replaced, float(np.mean(walls)) if walls else 0.0)
+
+
+def write_tape(scenario: Scenario, seed: int, period_us: int, folder: Path) -> tuple[str, float]:
+    """Record one tape into *folder*; return what :func:`record_tape` says was lost, and the wall time, s."""
+    began = time.monotonic()
+    tracks, lost = record_tape(scenario, seed, period_us)
+    write_atomically(folder / f"s{seed}.npz", tracks.save(), sync=False)
+    return lost, time.monotonic() - began
+
+
+def _record_all(
+    scenario: Scenario,
+    seeds: Sequence[int],
+    folder: Path,
+    period_us: int,
+    jobs: int,
+    took: Callable[[int, str, float], None],
+) -> None:
+    """Record the tapes of *seeds* and call *took* with (seed, what was lost, wall time) as they are done."""
+    jobs = min(jobs, len(seeds))
+    if jobs <= 1:
+        for seed in seeds:
+            took(seed, *write_tape(scenario, seed, period_us, folder))
+        return
+    setup = {
+        "scenario": scenario.resolved(),
+        "origin": scenario.name,
+        "period_us": period_us,
+        "out": str(folder),
+        "folder": str(Path.cwd()),
+        "path": [p for p in sys.path if isinstance(p, str) and p],
+        "plugins": list(plugins()),
+    }
+
+    def check(name: str, outcome: Outcome) -> None:
+        header, _ = outcome
+        if header["status"] != "completed":
+            kind = ScenarioError if header.get("exit_code") == ScenarioError.exit_code else TrafficError
+            raise kind(f"seed {name}: {header['error']}")
+        took(int(name), header["lost"], header["wall_s"])
+
+    pool = Pool(lambda: ProcessWorker(setup, None, "cosim.experiments.tape_worker"), jobs)
+    if not pool.run([{"run": str(seed)} for seed in seeds], check, lambda share: None):
+        raise Interrupted("interrupted; the same command goes on with what is missing")
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _claim(folder: Path, scenario: Scenario, period_us: int) -> None:
+    """Make *folder* one of this scenario's tapes; errors if it holds other things."""
+    about = _about(scenario, period_us)
+    file = folder / TAPES_JSON
+    if file.is_file():
+        found = read_json(file)
+        if found.get("id") != about["id"]:
+            name = found.get("scenario", {}).get("name", "?")
+            raise ScenarioError(
+                f"{folder}: holds tapes of scenario '{name}' with other traffic, times or net; choose another --out"
+            )
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise RecordingError(
+                f"{folder}: not empty; give a new or empty folder, or one of this scenario's tapes"
+            )
+    except OSError as error:
+        raise RecordingError(f"{folder}: {error.strerror or error}") from error
+    write_atomically(file, to_json(about, sort=False), sync=False)
+
+
+def _about(scenario: Scenario, period_us: int) -> dict[str, Any]:
+    """Return what a folder of tapes says of itself; ``id`` is the same for all that decides what is on a tape."""
+    net = find_net(scenario.traffic.net, scenario.traffic.variant)
+    resolved = scenario.resolved()
+    decisive = {
+        "traffic": resolved["traffic"] | {"backend": ""},
+        "warmup": resolved["warmup"],
+        "duration": resolved["duration"],
+        "period_us": period_us,
+        "net": net.sha256(),
+    }
+    digest = hashlib.sha256(to_json(decisive, sort=True)).hexdigest()
+    return {"id": digest, "period_us": period_us, "net_sha256": net.sha256(), "scenario": resolved}
