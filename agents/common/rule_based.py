@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.common.gaps import BODY, MARGIN, NO_CHANGE_BEYOND, following_gap, side_gap
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 from cosim.tasks.driving.observation import (
     FEATURES,
@@ -21,20 +22,8 @@ from cosim.tasks.driving.observation import (
 from cosim.tasks.driving.options import LEFT, RIGHT, STRAIGHT
 from cosim.tasks.driving.zone import FRONT, LEFT_FRONT, RIGHT_FRONT
 
-BODY = 5.0
-"""Length taken of other vehicles, m: the observation does not hold it."""
-STANDSTILL_GAP = 3.0
-TIME_GAP = 0.4
-BRAKING = 2.0
-"""What the braking action gives, m/s^2."""
-TURNS_BEYOND = 150.0
-LEADER_BRAKING = 3.0
-"""From this position on (m), leaders are expected to brake that hard (m/s^2) for the junction."""
-SIDE_GAP = 1.5
 YIELD_ABOVE = 12.0
 """Speed (m/s) down to which a vehicle falls back to get a gap on the side."""
-NO_CHANGE_BEYOND = 240.0
-"""Vehicles on the junction behind the zone cannot be seen, so nobody changes lane just before it (m)."""
 
 _NAMES = {"right": RIGHT, "straight": STRAIGHT, "left": LEFT}
 
@@ -93,19 +82,15 @@ def _accelerate(
     """Return -1, 0 or +1: brake where the gap is shorter than stopping behind the leader takes, else accelerate."""
     distance, closing = _neighbour(obs, FRONT)
     gap = distance - BODY
-    needed = STANDSTILL_GAP + TIME_GAP * speed + np.maximum(closing, 0) ** 2 / (2 * BRAKING)
-    # Before the branches a leader may brake for its turn, harder than this agent can.
-    leader = np.maximum(speed - closing, 0)
-    turning = STANDSTILL_GAP + np.maximum(speed**2 / BRAKING - leader**2 / LEADER_BRAKING, 0) / 2
-    needed = np.where(s > TURNS_BEYOND, np.maximum(needed, turning), needed)
-    return np.where(gap < needed, -1, np.where(gap < needed + 1.0, 0, 1))
+    needed = following_gap(s, speed, closing)
+    return np.where(gap < needed, -1, np.where(gap < needed + MARGIN, 0, 1))
 
 
 def _gap_on(obs: NDArray[np.float64], front: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return whether the lane whose front slot is *front* has room, and if the vehicle ahead is in the way."""
     ahead, closing = _neighbour(obs, front)
     behind, pulling_away = _neighbour(obs, front + 1)
-    ahead_ok = ahead - BODY >= SIDE_GAP + np.maximum(closing, 0) ** 2 / (2 * BRAKING)
+    ahead_ok = ahead - BODY >= side_gap(closing)
     behind = np.where(behind == NO_HEADWAY, NO_HEADWAY, -behind)
-    behind_ok = behind - BODY >= SIDE_GAP + np.maximum(-pulling_away, 0) ** 2 / (2 * BRAKING)
+    behind_ok = behind - BODY >= side_gap(-pulling_away)
     return ahead_ok & behind_ok, ~ahead_ok

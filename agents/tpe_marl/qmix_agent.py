@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.common.exploring import epsilon_greedy, greedy
+from agents.common.gaps import guarded
 from agents.tpe_marl.recurrent_actor import InputRows, Remembering, driving_role
 from agents.tpe_marl.topology import TopologySet
 from cosim.lockstep.learner import Actor, Learner, Recipe, Setup
@@ -61,16 +62,21 @@ class QmixConfig(BaseModel):
     reward_shift: float = Field(-11.0, description="added to the team reward before it is scaled")
     reward_scale: float = 0.1
     lane_change_cost: float = Field(
-        0.0, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
+        0.3, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
     )
     one_hot: tuple[tuple[int, int], ...] = Field(
         ((1, 4), (4, 3)), description="(column, values) of the observation to spell out: lane and target"
     )
     cross: tuple[tuple[int, int, int, int], ...] = Field(
-        ((1, 4, 4, 3),), description="(column, values, column, values) whose pairs to spell out: lane by target"
+        ((1, 4, 4, 3),),
+        description="(column, values, column, values) whose pairs to spell out: lane by target",
     )
     divide: tuple[tuple[int, float], ...] = Field(
-        ((1, 3.0), (4, 2.0), (5, 10.0), (6, 10.0), (7, 10.0)), description="(column, divisor) of the observation"
+        ((1, 3.0), (4, 2.0), (5, 10.0), (6, 10.0), (7, 10.0)),
+        description="(column, divisor) of the observation",
+    )
+    guard: bool = Field(
+        True, description="actions that leave no safe gap (agents.common.gaps) are not taken, nor learnt from"
     )
     inflow: bool = Field(False, description="the agent's input has the last inflow")
     scaled_state: bool = Field(True, description="the mixer's state is brought to about 1")
@@ -126,6 +132,8 @@ _LITERAL: dict[str, Any] = {
     "reward_scale": 1.0,
     "one_hot": (),
     "cross": (),
+    "guard": False,
+    "lane_change_cost": 0.0,
     "divide": (),
     "inflow": True,
     "scaled_state": False,
@@ -153,7 +161,7 @@ class QmixActor:
 
     def __init__(self, info: EpisodeInfo, config: QmixConfig, name: str) -> None:
         driving_role(info, name)
-        self._seed = info.seed
+        self._seed, self._guard = info.seed, config.guard
         self._net = Remembering(name, config.rows(name))
         self._epsilon = 0.0
 
@@ -166,6 +174,9 @@ class QmixActor:
         """One choice a row."""
         n = observations.active
         mask = None if observations.mask is None else observations.mask[:n]
+        if self._guard and n:
+            allowed = guarded(observations.obs[:n], observations.shared["zone_features"][None])
+            mask = allowed if mask is None else mask & allowed
         keys, scores = self._net.scores(observations)
         if explore:
             choice = epsilon_greedy(scores, mask, self._epsilon, keys, self._seed, observations.t_us)

@@ -180,7 +180,7 @@ class QmixLearner:
     def add(self, windows: Sequence[Window]) -> None:
         """Take in whole windows."""
         for window in windows:
-            team = team_rows(window, self._inputs, self._config.slots)
+            team = team_rows(window, self._inputs, self._config.slots, self._config.guard)
             rows, instants = self._side.keep(window, team)
             held = team.held
             self._memory.add(type(held)(held.first, {**held.rows, **rows}, {**held.instants, **instants}))

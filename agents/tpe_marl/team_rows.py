@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.common.gaps import guarded
 from agents.common.window_memory import Draw, Held
 from agents.tpe_marl.inputs import NO_ACTION, Floats, traffic_state
 from agents.tpe_marl.recurrent_actor import InputRows
@@ -87,8 +88,23 @@ def team_reward(window: Window) -> Floats:
     return reward
 
 
-def team_rows(window: Window, inputs: InputRows, slots: int) -> TeamRows:
-    """Return the rows of a driving window; AgentError if there are ever more vehicles than *slots*."""
+def window_guard(window: Window) -> NDArray[np.bool_]:
+    """Return what :func:`agents.common.gaps.guarded` allows each row, (M, 9)."""
+    zone, instant = window.shared["zone_features"], window.instants()
+    count = np.diff(zone.first)
+    padded = np.full(
+        (len(count), max(int(count.max(initial=0)), 1), zone.values.shape[1]), np.nan, dtype=np.float32
+    )
+    at = np.repeat(np.arange(len(count)), count)
+    padded[at, np.arange(len(at)) - zone.first[at]] = zone.values
+    return guarded(window.obs, padded[instant])
+
+
+def team_rows(window: Window, inputs: InputRows, slots: int, guard: bool = False) -> TeamRows:
+    """Return the rows of a driving window; AgentError if there are ever more vehicles than *slots*.
+
+    *guard*: what the guard forbids is not allowed either, as when the window was driven.
+    """
     where, whole = by_slot(window, slots), window.instants()
     order, instants = where.order, len(window.t_us)
     settled = window.decided & (window.next >= 0)
@@ -100,6 +116,8 @@ def team_rows(window: Window, inputs: InputRows, slots: int) -> TeamRows:
     count = np.bincount(whole[settled], minlength=instants)
     changes = np.bincount(whole[changing], minlength=instants) / np.maximum(count, 1)
     mask = np.ones((len(window), 9), dtype=np.bool_) if window.mask is None else window.mask
+    if guard:
+        mask = mask & window_guard(window)
     rows: dict[str, NDArray[Any]] = {
         "inputs": inputs(window.obs[order], last[order], window_inflow(window)[where.instant]),
         "allowed": mask[order],

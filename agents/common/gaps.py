@@ -1,0 +1,95 @@
+"""Gaps that a vehicle needs when it drives, and a guard that forbids the driving actions which would not leave them.
+
+The guard sees what every driving agent is shown: its own features and those of all vehicles in the zone.  It is the
+agent's own caution, not a rule of the task: the task's mask stays as it is, and an agent without the guard may crash.
+Its rules answer the residual crashes named in tpe_marl.md, section 12: two vehicles entering one middle lane at once,
+changes just before the junction, and changes into gaps that braking at 2 m/s^2 cannot keep open.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.tasks.driving.observation import ACTIONS, ROAD_LENGTH, SPEED_SCALE
+
+BODY = 5.0
+"""Length taken of other vehicles, m: the observation does not hold it."""
+STANDSTILL_GAP = 3.0
+TIME_GAP = 0.4
+BRAKING = 2.0
+"""What the braking action gives, m/s^2."""
+TURNS_BEYOND = 150.0
+LEADER_BRAKING = 3.0
+"""From this position on (m), leaders are expected to brake that hard (m/s^2) for the junction."""
+SIDE_GAP = 1.5
+NO_CHANGE_BEYOND = 240.0
+"""Vehicles on the junction behind the zone cannot be seen, so nobody changes lane just before it (m)."""
+MARGIN = 1.0
+"""Gap beyond what following needs from which on a vehicle may accelerate, m."""
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_S, _LANE, _SPEED, _CAV = range(4)  # columns of the features
+
+
+def turning_gap(speed: Floats, closing: Floats) -> Floats:
+    """Return the gap (m) that lets a vehicle stop behind a leader who brakes for the junction."""
+    leader = np.maximum(speed - closing, 0)
+    return np.asarray(STANDSTILL_GAP + np.maximum(speed**2 / BRAKING - leader**2 / LEADER_BRAKING, 0) / 2)
+
+
+def following_gap(s: Floats, speed: Floats, closing: Floats) -> Floats:
+    """Return the gap (m) needed behind a leader; ``closing`` is the own speed minus the leader's (m/s)."""
+    needed = STANDSTILL_GAP + TIME_GAP * speed + np.maximum(closing, 0) ** 2 / (2 * BRAKING)
+    return np.where(s > TURNS_BEYOND, np.maximum(needed, turning_gap(speed, closing)), needed)
+
+
+def side_gap(closing: Floats) -> Floats:
+    """Return the gap (m) needed to a vehicle beside which one moves in; ``closing``: the rear one's surplus speed."""
+    return np.asarray(SIDE_GAP + np.maximum(closing, 0) ** 2 / (2 * BRAKING))
+
+
+def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
+    """Return which of the nine driving actions leave the needed gaps, (n, 9); braking in lane is always among them.
+
+    Args:
+        features: (n, 8 or more) own features, as in the first columns of a driving observation.
+        zone: (n, N, 8 or more) features of all vehicles of the zone at each row's instant, or (1, N, …) of one instant
+            for all rows; columns of NaN are nobody.  A vehicle may be among its own others.
+
+    Of two vehicles that want the same middle lane from both sides the one ahead has the right of way (of equals the
+    one further right); an HDV always has it, because nobody knows what it does.
+    """
+    own = features[:, None, :4].astype(np.float64)
+    other = zone[..., :4].astype(np.float64)
+    s = own[..., _S] * ROAD_LENGTH
+    speed = own[..., _SPEED] * SPEED_SCALE
+    ahead_by = other[..., _S] * ROAD_LENGTH - s
+    over = other[..., _LANE] - own[..., _LANE]
+    closing = speed - other[..., _SPEED] * SPEED_SCALE
+    ahead = ahead_by >= 0
+    slack = np.abs(ahead_by) - BODY
+    with np.errstate(invalid="ignore"):
+        following = slack - following_gap(s, speed, closing)
+        entering = slack - side_gap(np.where(ahead, closing, -closing))
+        entering = np.where(
+            ahead & (s > TURNS_BEYOND), np.minimum(entering, slack - turning_gap(speed, closing)), entering
+        )
+        first = (ahead_by > 0) | (ahead & (over < 0)) | (other[..., _CAV] == 0)
+        out = np.zeros((len(features), ACTIONS), dtype=np.bool_)
+        for side in (-1, 0, 1):
+            there = over == side
+            room = np.where(there & ahead & ((ahead_by > 0) | (side != 0)), following, np.inf).min(
+                axis=1, initial=np.inf
+            )
+            at = (side + 1) * 3
+            out[:, at] = True
+            out[:, at + 1] = room >= 0
+            out[:, at + 2] = room >= MARGIN
+            if side:
+                meets = there | ((over == 2 * side) & first)
+                blocked = (meets & (entering < 0)).any(axis=1) | (s[:, 0] >= NO_CHANGE_BEYOND)
+                out[blocked, at : at + 3] = False
+    return out
