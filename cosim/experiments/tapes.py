@@ -214,7 +214,7 @@ def _record_all(
         header, _ = outcome
         if header["status"] != "completed":
             kind = ScenarioError if header.get("exit_code") == ScenarioError.exit_code else TrafficError
-            raise kind(f"seed {name}: {header['error']}")
+            raise kind(header["error"])
         took(int(name), header["lost"], header["wall_s"])
 
     pool = Pool(lambda: ProcessWorker(setup, None, "cosim.experiments.tape_worker"), jobs)
