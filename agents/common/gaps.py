@@ -34,21 +34,26 @@ Bools = NDArray[np.bool_]
 _S, _LANE, _SPEED, _CAV = range(4)  # columns of the features
 
 
-def turning_gap(speed: Floats, closing: Floats) -> Floats:
-    """Return the gap (m) that lets a vehicle stop behind a leader who brakes for the junction."""
-    leader = np.maximum(speed - closing, 0)
-    return np.asarray(STANDSTILL_GAP + np.maximum(speed**2 / BRAKING - leader**2 / LEADER_BRAKING, 0) / 2)
+def braking_gap(closing: Floats) -> Floats:
+    """Return the gap (m) that is used up until a surplus speed *closing* (m/s) is braked away."""
+    return np.asarray(np.maximum(closing, 0.0) ** 2 * (0.5 / BRAKING))
+
+
+def turning_gap(speed: Floats, leader: Floats) -> Floats:
+    """Return the gap (m) that lets a vehicle stop behind a leader (m/s) who brakes for the junction."""
+    return STANDSTILL_GAP + np.maximum(speed**2 * (0.5 / BRAKING) - leader**2 * (0.5 / LEADER_BRAKING), 0.0)
 
 
 def following_gap(s: Floats, speed: Floats, closing: Floats) -> Floats:
     """Return the gap (m) needed behind a leader; ``closing`` is the own speed minus the leader's (m/s)."""
-    needed = STANDSTILL_GAP + TIME_GAP * speed + np.maximum(closing, 0) ** 2 / (2 * BRAKING)
-    return np.where(s > TURNS_BEYOND, np.maximum(needed, turning_gap(speed, closing)), needed)
+    needed = STANDSTILL_GAP + TIME_GAP * speed + braking_gap(closing)
+    turning = turning_gap(speed, np.maximum(speed - closing, 0.0))
+    return np.where(s > TURNS_BEYOND, np.maximum(needed, turning), needed)
 
 
 def side_gap(closing: Floats) -> Floats:
     """Return the gap (m) needed to a vehicle beside which one moves in; ``closing``: the rear one's surplus speed."""
-    return np.asarray(SIDE_GAP + np.maximum(closing, 0) ** 2 / (2 * BRAKING))
+    return SIDE_GAP + braking_gap(closing)
 
 
 def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
@@ -57,39 +62,34 @@ def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
     Args:
         features: (n, 8 or more) own features, as in the first columns of a driving observation.
         zone: (n, N, 8 or more) features of all vehicles of the zone at each row's instant, or (1, N, …) of one instant
-            for all rows; columns of NaN are nobody.  A vehicle may be among its own others.
+            for all rows; rows of NaN are nobody.  A vehicle may be among its own others.
 
     Of two vehicles that want the same middle lane from both sides the one ahead has the right of way (of equals the
     one further right); an HDV always has it, because nobody knows what it does.
     """
-    own = features[:, None, :4].astype(np.float64)
-    other = zone[..., :4].astype(np.float64)
-    s = own[..., _S] * ROAD_LENGTH
-    speed = own[..., _SPEED] * SPEED_SCALE
-    ahead_by = other[..., _S] * ROAD_LENGTH - s
-    over = other[..., _LANE] - own[..., _LANE]
-    closing = speed - other[..., _SPEED] * SPEED_SCALE
-    ahead = ahead_by >= 0
-    slack = np.abs(ahead_by) - BODY
-    with np.errstate(invalid="ignore"):
-        following = slack - following_gap(s, speed, closing)
-        entering = slack - side_gap(np.where(ahead, closing, -closing))
-        entering = np.where(
-            ahead & (s > TURNS_BEYOND), np.minimum(entering, slack - turning_gap(speed, closing)), entering
-        )
-        first = (ahead_by > 0) | (ahead & (over < 0)) | (other[..., _CAV] == 0)
-        out = np.zeros((len(features), ACTIONS), dtype=np.bool_)
-        for side in (-1, 0, 1):
-            there = over == side
-            room = np.where(there & ahead & ((ahead_by > 0) | (side != 0)), following, np.inf).min(
-                axis=1, initial=np.inf
-            )
-            at = (side + 1) * 3
-            out[:, at] = True
-            out[:, at + 1] = room >= 0
-            out[:, at + 2] = room >= MARGIN
-            if side:
-                meets = there | ((over == 2 * side) & first)
-                blocked = (meets & (entering < 0)).any(axis=1) | (s[:, 0] >= NO_CHANGE_BEYOND)
-                out[blocked, at : at + 3] = False
+    s, lane = features[:, _S, None] * ROAD_LENGTH, features[:, _LANE, None]
+    speed, leader = features[:, _SPEED, None] * SPEED_SCALE, zone[..., _SPEED] * SPEED_SCALE
+    by = zone[..., _S] * ROAD_LENGTH - s
+    over = zone[..., _LANE] - lane
+    ahead = by >= 0
+    gap = np.abs(by) - BODY
+    closing = speed - leader
+    surplus = braking_gap(np.where(ahead, closing, -closing))
+    turning = turning_gap(speed, leader) * (s > TURNS_BEYOND)
+    spare = gap - np.maximum(STANDSTILL_GAP + TIME_GAP * speed + surplus, turning)
+    tight = gap < np.maximum(SIDE_GAP + surplus, turning * ahead)
+    # The other may come in from beyond: an HDV, or a CAV with the right of way.
+    yields = tight & ((by > 0) | (ahead & (over < 0)) | (zone[..., _CAV] == 0))
+    too_late = s[:, 0] >= NO_CHANGE_BEYOND
+    spare = np.where(ahead, spare, np.inf)
+    out = np.ones((len(features), ACTIONS), dtype=np.bool_)
+    for side in (-1, 0, 1):
+        there, at = over == side, 3 * side + 3
+        mine = there if side else there & (by > 0)
+        room = np.where(mine, spare, np.inf).min(axis=1, initial=np.inf)
+        out[:, at + 1] = room >= 0
+        out[:, at + 2] = room >= MARGIN
+        if side:
+            blocked = ((there & tight) | ((over == 2 * side) & yields)).any(axis=1) | too_late
+            out[blocked, at : at + 3] = False
     return out

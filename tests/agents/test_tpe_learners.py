@@ -140,7 +140,7 @@ def test_acting_from_weights_is_the_learners_greedy_network(kind: Any, heads: in
     actor.load_policy(learner.policy())
     window = window_by(actor, 7, explore=False)
     inputs = config.rows(kind.name)
-    team = team_rows(window, inputs, 25)
+    team = team_rows(window, inputs, 25, guard=config.guard)
     net = RecurrentNet(inputs.size, 9, torch.Generator(), config.hidden, heads)
     load_module(net, learner.policy(), NET)
     memory = WindowMemory(1)
