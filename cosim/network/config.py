@@ -14,8 +14,15 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, m
 from cosim.errors import ScenarioError, nearest
 from cosim.network.allocation import ALLOCATORS
 from cosim.network.association import POLICIES
-from cosim.network.choice import (
-    Choice,
+from cosim.network.choice import Choice, ParamsOf, choice_reader
+from cosim.network.fading import FADING
+from cosim.network.los import LOS_LAWS, LOS_MODELS
+from cosim.network.models import PATHLOSS, Model, NoParams, Params
+from cosim.network.queues import DISCIPLINES
+from cosim.network.rates import ErrorCurve, ErrorTable, error_curve
+from cosim.registry import Registry
+from cosim.scenario.base import KeyedError, Section, Whole
+from cosim.scenario.spans import (
     DrawnCpu,
     DrawnCycles,
     DrawnFrequency,
@@ -25,17 +32,8 @@ from cosim.network.choice import (
     DrawnSize,
     DrawnTime,
     DrawnWork,
-    ParamsOf,
     Span,
-    choice_reader,
 )
-from cosim.network.fading import FADING
-from cosim.network.los import LOS_LAWS, LOS_MODELS
-from cosim.network.models import PATHLOSS, Model, NoParams, Params
-from cosim.network.queues import DISCIPLINES
-from cosim.network.rates import ErrorCurve, ErrorTable, error_curve
-from cosim.registry import Registry
-from cosim.scenario.base import KeyedError, Section, Whole
 from cosim.scenario.units import Decibel, DurationUs, Frequency, Length, Power, Share, Time, shown
 
 CLOUD = "cloud"

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.special import gammaincc
 
 from cosim.clock import US
-from cosim.network.choice import Span
 from cosim.network.config import JobsConfig
 from cosim.network.randomness import Draws
 from cosim.randomness import stream_key
+from cosim.scenario.spans import Span
 
 SERVING = "serving"
 """Names the server at the station that serves the vehicle when its data has come up."""

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import ScenarioError, nearest
-from cosim.network.choice import Span
 from cosim.network.config import NoiseConfig, RadioConfig
 from cosim.network.correlated import Ends, Floats, Index
 from cosim.network.randomness import uniform_of, uniforms_of
 from cosim.network.rates import noise_power, watts
+from cosim.scenario.spans import Span
 from cosim.traffic.geometry import Lane, NetGeometry
 from cosim.traffic.state import TrafficState, entity_key
 
