@@ -1,6 +1,7 @@
 """The rival GAT-MADQN: every vehicle of the zone a node, graph attention between those near each other, double DQN.
 
-Graph attention of Velickovic et al., arXiv 1710.10903, eqs (1) to (5), over dense graphs padded to the same size.
+Graph attention of Velickovic et al., arXiv 1710.10903, eqs (1) to (5), over the edges of many graphs at once.
+Optionally with features of edges: how the seen vehicle lies to the one that sees it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import nn
 from agents.common.networks import PerceptronNet
 from agents.common.recurrent import draw_weights
 from agents.common.td import chosen, double_q_value, td_loss
-from agents.tpe_marl.graph_policy import SLOPE, linked
+from agents.tpe_marl.graph_policy import RELATIVE, SLOPE
 
 
 class GatNet(nn.Module):
@@ -27,6 +28,7 @@ class GatNet(nn.Module):
         hidden: int = 32,
         heads: int = 4,
         width: int = 8,
+        relative: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = PerceptronNet((features, hidden, hidden), generator)
@@ -37,40 +39,62 @@ class GatNet(nn.Module):
         self.sink = nn.Parameter(torch.empty(heads, width))
         for attention in (self.source, self.sink):
             nn.init.uniform_(attention, -bound, bound, generator=generator)
+        self.between: nn.Linear | None = None
+        if relative:
+            self.between = nn.Linear(RELATIVE, heads * width, bias=False)
+            draw_weights(self.between, generator)
         self.head = PerceptronNet((hidden + heads * width, hidden, hidden, actions), generator)
 
-    def forward(self, features: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        """Return values (B, N, A) for features (B, N, 8) of nodes that are *present* (B, N).
-
-        Nobody sees an absent node; its features are not looked at and its values mean nothing.
-        """
-        features = torch.where(present.unsqueeze(-1), features, 0.0)
+    def forward(self, features: torch.Tensor, edges: Edges) -> torch.Tensor:
+        """Return values (R, A) for the features (R, d) of nodes."""
         encoded = torch.relu(self.encoder(features))
-        heads, width = self.source.shape
-        values = self.project(encoded).unflatten(-1, (heads, width))  # (B, N, heads, width)
-        to_others, from_others = (values * self.source).sum(-1), (values * self.sink).sum(-1)
-        scores = nn.functional.leaky_relu(from_others.unsqueeze(2) + to_others.unsqueeze(1), SLOPE)
-        edges = linked(features) & present.unsqueeze(1)
-        edges = edges | torch.eye(edges.shape[-1], dtype=torch.bool, device=edges.device)
-        share = scores.masked_fill(~edges.unsqueeze(-1), -torch.inf).softmax(dim=2)
-        gathered = torch.einsum("bijh,bjhw->bihw", share, values).flatten(-2)
+        shape = self.source.shape
+        values = self.project(encoded).unflatten(-1, shape)  # (R, heads, width)
+        heard = values[edges.seen]
+        if self.between is not None:
+            # How j lies to i has a part in what i hears of j, and in the weight it gives to it.
+            heard = heard + self.between(edges.apart).unflatten(-1, shape)
+        scores = (values * self.sink).sum(-1)[edges.sees] + (heard * self.source).sum(-1)
+        share = softmax_of_each(nn.functional.leaky_relu(scores, SLOPE), edges.sees, len(features))
+        gathered = torch.zeros_like(values).index_add(0, edges.sees, share.unsqueeze(-1) * heard).flatten(1)
         result: torch.Tensor = self.head(torch.cat([encoded, nn.functional.elu(gathered)], dim=-1))
         return result
 
 
 @dataclass(frozen=True, slots=True)
-class GraphBatch:
-    """B instants and the instants after; k decisions of CAVs in them.
+class Edges:
+    """Who sees whom: node ``sees`` (E,) sees node ``seen`` (E,), which lies to it as ``apart`` (E, 12) says.
 
-    ``features`` (B, N, 8) and ``present`` (B, N), ``next_features`` and ``next_present`` likewise.  Of decision i:
-    ``at`` and ``next_at`` (k,) the node as ``instant * N + node`` before and after (anything if it left), ``action``,
-    ``reward``, ``next_allowed`` (k, A) and ``terminated`` (k,).
+    Every node sees itself.  Nodes of several graphs stand one behind the other; no edge leads from one to another.
+    """
+
+    sees: torch.Tensor
+    seen: torch.Tensor
+    apart: torch.Tensor
+
+
+def softmax_of_each(scores: torch.Tensor, owner: torch.Tensor, count: int) -> torch.Tensor:
+    """Return softmax of *scores* (E, h) over the entries of each of *count* owners (E,)."""
+    index = owner.unsqueeze(-1).expand_as(scores)
+    with torch.no_grad():
+        top = scores.new_full((count, scores.shape[-1]), -torch.inf).scatter_reduce(0, index, scores, "amax")
+    grown = (scores - top[owner]).exp()
+    return grown / torch.zeros_like(top).index_add(0, owner, grown)[owner]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphBatch:
+    """Graphs of some instants and of those after; k decisions of CAVs in them.
+
+    ``features`` (R, d) and ``edges`` of all nodes, ``next_features`` (R', d) and ``next_edges`` likewise.  Of each
+    decision: ``at`` and ``next_at`` (k,) the node before and after (anything if it left), ``action``, ``reward``,
+    ``next_allowed`` (k, A) and ``terminated`` (k,).
     """
 
     features: torch.Tensor
-    present: torch.Tensor
+    edges: Edges
     next_features: torch.Tensor
-    next_present: torch.Tensor
+    next_edges: Edges
     at: torch.Tensor
     next_at: torch.Tensor
     action: torch.Tensor
@@ -83,10 +107,13 @@ def gat_loss(
     net: GatNet, target: GatNet, batch: GraphBatch, gamma: float = 0.99, huber: float | None = None
 ) -> torch.Tensor:
     """Return the double-DQN loss, each CAV learning from its own transition; one that left is worth nothing then."""
-    q = net(batch.features, batch.present).flatten(0, 1)[batch.at]
+    q = net(batch.features, batch.edges)[batch.at]
     with torch.no_grad():
-        online = net(batch.next_features, batch.next_present).flatten(0, 1)[batch.next_at]
-        judged = target(batch.next_features, batch.next_present).flatten(0, 1)[batch.next_at]
-        following = double_q_value(online, judged, batch.next_allowed)
+        if len(batch.next_features):
+            online = net(batch.next_features, batch.next_edges)[batch.next_at]
+            judged = target(batch.next_features, batch.next_edges)[batch.next_at]
+            following = double_q_value(online, judged, batch.next_allowed)
+        else:
+            following = torch.zeros_like(batch.reward)
         goal = batch.reward + gamma * torch.where(batch.terminated, 0.0, following)
     return td_loss(chosen(q, batch.action), goal, torch.ones_like(batch.terminated), huber)

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.common.exploring import epsilon_greedy, greedy
+from agents.common.gaps import guarded
+from agents.common.perceptron import Inputs
 from agents.tpe_marl.graph_policy import GraphPolicy
 from agents.tpe_marl.inputs import Floats
 from agents.tpe_marl.recurrent_actor import driving_role
-from cosim.errors import AgentError
+from cosim.errors import AgentError, ScenarioError
 from cosim.lockstep.learner import Actor, Learner, Recipe, Setup
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 from cosim.lockstep.weights import read_policy
@@ -35,14 +37,14 @@ class GatConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hidden: int = Field(32, ge=1, description="width of the layers")
+    hidden: int = Field(64, ge=1, description="width of the layers")
     heads: int = Field(4, ge=1, description="attention heads")
-    width: int = Field(8, ge=1, description="of a head")
+    width: int = Field(16, ge=1, description="of a head")
     gamma: float = Field(0.9, ge=0, lt=1)
     learning_rate: float = Field(5e-4, gt=0)
     last_learning_rate: float = Field(0.03, ge=0, le=1, description="share of it left at the end")
-    batch: int = Field(32, ge=1, description="instants a gradient step, with all decisions made in them")
-    steps_per_update: float = Field(10.0, gt=0, description="environment steps a gradient step")
+    batch: int = Field(64, ge=1, description="instants a gradient step, with all decisions made in them")
+    steps_per_update: float = Field(20.0, gt=0, description="environment steps a gradient step")
     learn_from: int = Field(5760, ge=1, description="steps taken before learning begins")
     memory: int = Field(500, ge=1, description="windows held")
     target_every: int = Field(200, ge=1, description="gradient steps between copies to the target network")
@@ -58,6 +60,33 @@ class GatConfig(BaseModel):
     )
     reward_shift: float = Field(-11.0, description="added to a reward before it is scaled")
     reward_scale: float = 0.1
+    lane_change_cost: float = Field(
+        0.2, description="taken off a vehicle's scaled reward for a lane change; 0: none"
+    )
+    divide: tuple[tuple[int, float], ...] = Field(
+        ((4, 2.0), (5, 10.0), (6, 10.0), (7, 10.0)),
+        description="(column, divisor) of a node's features; not 0 and 1, which say who sees whom",
+    )
+    one_hot: tuple[tuple[int, int], ...] = Field(
+        ((1, 4), (4, 3)), description="(column, values) of a node's features to spell out: lane and target"
+    )
+    cross: tuple[tuple[int, int, int, int], ...] = Field(
+        ((1, 4, 4, 3),),
+        description="(column, values, column, values) whose pairs to spell out: lane by target",
+    )
+    guard: bool = Field(
+        True, description="actions that leave no safe gap (agents.common.gaps) are not taken, nor learnt from"
+    )
+    relative: bool = Field(True, description="what a vehicle hears of another has their difference in it")
+
+    def nodes(self) -> Inputs:
+        """Return what makes a node's input of its features; ScenarioError if they do not fit."""
+        if any(column < 2 for column, _ in self.divide):
+            raise ScenarioError(f"{NAME}: divide: columns 0 and 1 say who sees whom and stay as they are")
+        try:
+            return Inputs(FEATURES, self.divide, self.one_hot, self.cross)
+        except ValueError as error:
+            raise ScenarioError(f"{NAME}: {error}") from None
 
 
 _SETTINGS = ("tasks.{task}.remove_slow=1 m/s",)
@@ -73,6 +102,9 @@ RECIPES = {
     "literal": Recipe(
         about="tpe_marl.md, section 7: the team's reward as it is, gamma .99, squared error",
         agent={
+            "hidden": 32,
+            "width": 8,
+            "batch": 32,
             "gamma": 0.99,
             "last_learning_rate": 1.0,
             "steps_per_update": 1.0,
@@ -82,6 +114,12 @@ RECIPES = {
             "reward": "team",
             "reward_shift": 0.0,
             "reward_scale": 1.0,
+            "lane_change_cost": 0.0,
+            "divide": (),
+            "one_hot": (),
+            "cross": (),
+            "guard": False,
+            "relative": False,
         },
         training=_BEST,
         settings=_SETTINGS,
@@ -109,9 +147,10 @@ def nodes(observations: Observations) -> tuple[NDArray[np.uint64], Floats, NDArr
 class GatActor:
     """The deciding half: one pass of the graph network for all vehicles, exploration by key."""
 
-    def __init__(self, info: EpisodeInfo) -> None:
+    def __init__(self, info: EpisodeInfo, config: GatConfig) -> None:
         driving_role(info, NAME)
-        self._seed = info.seed
+        self._seed, self._guard = info.seed, config.guard
+        self._inputs = config.nodes()
         self._net: GraphPolicy | None = None
         self._epsilon = 0.0
 
@@ -125,7 +164,10 @@ class GatActor:
             raise AgentError(f"{NAME}: was asked before it had weights")
         mask = None if observations.mask is None else observations.mask[: observations.active]
         keys, features, at = nodes(observations)
-        scores = self._net(features, at)
+        if self._guard and len(at):
+            allowed = guarded(features[at], features[None])
+            mask = allowed if mask is None else mask & allowed
+        scores = self._net(self._inputs(features), at)
         if not explore:
             return Actions(greedy(scores, mask))
         return Actions(epsilon_greedy(scores, mask, self._epsilon, keys, self._seed, observations.t_us))
@@ -136,6 +178,10 @@ class GatActor:
             self._net = GraphPolicy(weights, NET)
         except ValueError as error:
             raise AgentError(f"{NAME}: {error}") from None
+        if self._net.inputs != self._inputs.size:
+            raise AgentError(
+                f"{NAME}: weights for {self._net.inputs} inputs, but there are {self._inputs.size}"
+            )
         self._epsilon = float(weights[EPSILON][0]) if EPSILON in weights else 0.0
 
 
@@ -149,11 +195,12 @@ class GatMadqn:
 
     def __init__(self, weights: Path) -> None:
         self._policy = read_policy(weights, NAME)
+        self._config = GatConfig.model_validate(self._policy.about.get("config", {}))
         self._actor: GatActor | None = None
 
     def reset(self, info: EpisodeInfo) -> None:
         """AgentError if the weights do not fit the task."""
-        self._actor = GatActor(info)
+        self._actor = GatActor(info, self._config)
         self._actor.load_policy(self._policy.arrays)
 
     def act(self, observations: Observations) -> Actions:
@@ -167,7 +214,7 @@ class GatMadqn:
     @staticmethod
     def actor(setup: Setup) -> Actor:
         """Make the deciding half for a worker."""
-        return GatActor(setup.info)
+        return GatActor(setup.info, setup.config)
 
     @staticmethod
     def learner(setup: Setup) -> Learner:

@@ -25,14 +25,17 @@ from agents.common.networks import (
 )
 from agents.common.schedules import linear
 from agents.common.window_memory import Draw, Held, WindowMemory, gather
-from agents.tpe_marl.gat import GatNet, GraphBatch, gat_loss
+from agents.tpe_marl.gat import Edges, GatNet, GraphBatch, gat_loss
 from agents.tpe_marl.gat_agent import EPSILON, NAME, NET, GatActor, GatConfig
+from agents.tpe_marl.graph_policy import Floats, differences, sees
 from agents.tpe_marl.recurrent_actor import driving_role
+from agents.tpe_marl.team_rows import window_guard
 from cosim.errors import AgentError
 from cosim.lockstep.learner import LearnerState, Setup, Window
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 
 Arrays = dict[str, NDArray[Any]]
+EdgeArrays = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 _MEMORY = "memory."
 _ROWS = ("features", "decided", "action", "reward", "ahead", "allowed", "terminated")
 
@@ -61,7 +64,7 @@ def zone_rows(window: Window) -> NDArray[np.int64]:
 def graph_rows(window: Window, config: GatConfig) -> Held:
     """Return what is held of a window, a row for each vehicle of the zone and instant.
 
-    ``features`` (V, 8), ``decided`` whether it decided, ``action``, ``reward`` as it is learnt from, ``ahead`` how many
+    ``features`` (V, d), ``decided`` whether it decided, ``action``, ``reward`` as it is learnt from, ``ahead`` how many
     rows later the same vehicle stands one instant later (0 if it left), ``allowed`` (V, 9), ``terminated``.
     """
     zone, row = window.shared["zone_features"], zone_rows(window)
@@ -71,12 +74,15 @@ def graph_rows(window: Window, config: GatConfig) -> Held:
     if config.reward == "own":
         reward = np.where(window.next >= 0, window.shared["own_reward"].values[window.next], 0.0)
     reward = (reward + config.reward_shift) * config.reward_scale
+    reward = reward - config.lane_change_cost * (window.values // 3 != 1)
     mask = np.ones((len(window), 9), dtype=np.bool_) if window.mask is None else window.mask
+    if config.guard:
+        mask = mask & window_guard(window)
     there = row >= 0
     following = np.where(there, node[window.next[row]], -1)
     goes_on = there & (window.next[row] >= 0) & ~window.terminated[row] & (following >= 0)
     rows: Arrays = {
-        "features": zone.values.astype(np.float32),
+        "features": config.nodes()(zone.values.astype(np.float32)),
         "decided": there & window.decided[row] & (window.next[row] >= 0),
         "action": np.where(there, window.values[row], 0).astype(np.int8),
         "reward": np.where(there, reward[row], 0.0).astype(np.float32),
@@ -87,28 +93,39 @@ def graph_rows(window: Window, config: GatConfig) -> Held:
     return Held(zone.first, rows, {})
 
 
-def graph_batch(draw: Draw) -> tuple[NDArray[Any], ...]:
+def edges_of(features: Floats, cell: NDArray[np.int64], first: NDArray[np.int64]) -> EdgeArrays:
+    """Return the fields of :class:`agents.tpe_marl.gat.Edges`, in order, of nodes one graph behind the other.
+
+    ``features`` (R, d) of the nodes, ``cell`` (R,) the graph of each, ``first`` (G,) where the graphs begin.
+    """
+    count = np.diff(first, append=len(cell))[cell]
+    one = np.repeat(np.arange(len(cell)), count)
+    other = np.arange(len(one)) - np.repeat(np.cumsum(count) - count - first[cell], count)
+    seen = sees(features[one], features[other]).nonzero()[0]
+    one, other = one[seen], other[seen]
+    return one, other, differences(features[one], features[other])
+
+
+def graph_batch(draw: Draw) -> tuple[Any, ...]:
     """Return the fields of :class:`agents.tpe_marl.gat.GraphBatch`, in order, from stretches of two instants."""
-    rows, place = draw.rows, np.arange(len(draw.cell)) - draw.first[draw.cell]
-    width = int(place.max(initial=0)) + 1
-    features = np.zeros((2 * draw.count, width, rows["features"].shape[1]), dtype=np.float32)
-    present = np.zeros((2 * draw.count, width), dtype=np.bool_)
-    features[draw.cell, place] = rows["features"]
-    present[draw.cell, place] = True
-    at = ((draw.cell % 2 == 0) & rows["decided"]).nonzero()[0]
-    after = at + rows["ahead"][at]
-    graph = draw.cell[at] // 2 * width
+    rows, now = draw.rows, draw.cell % 2 == 0
+    number = np.where(now, np.cumsum(now), np.cumsum(~now)) - 1  # of a row among those of its kind
+    sizes = np.diff(draw.first, append=len(draw.cell))
+    graphs: list[Any] = []
+    for kind, which in ((0, now), (1, ~now)):
+        features, size = rows["features"][which], sizes[kind::2]
+        graphs += [features, edges_of(features, draw.cell[which] // 2, np.cumsum(size) - size)]
+    at = (now & rows["decided"]).nonzero()[0]
+    left = rows["terminated"][at]
+    after = np.where(left, at, at + rows["ahead"][at])
     return (
-        features[0::2],
-        present[0::2],
-        features[1::2],
-        present[1::2],
-        graph + place[at],
-        graph + place[after],
+        *graphs,
+        number[at],
+        np.where(left, 0, number[after]),
         rows["action"][at].astype(np.int64),
         rows["reward"][at],
         rows["allowed"][after],
-        rows["terminated"][at],
+        left,
     )
 
 
@@ -119,13 +136,19 @@ class GatLearner:
         config: GatConfig = setup.config
         choices = driving_role(setup.info, NAME).action.n
         self._config, self._horizon = config, setup.steps
-        self._actor = GatActor(setup.info)
+        self._actor = GatActor(setup.info, config)
         self._device = pick_device(setup.device)
         generator = torch.Generator().manual_seed(setup.seed % 2**63)
 
         def net() -> GatNet:
             made = GatNet(
-                generator, actions=choices, hidden=config.hidden, heads=config.heads, width=config.width
+                generator,
+                features=config.nodes().size,
+                actions=choices,
+                hidden=config.hidden,
+                heads=config.heads,
+                width=config.width,
+                relative=config.relative,
             )
             return made.to(self._device)
 
@@ -200,7 +223,7 @@ class GatLearner:
         """One gradient step; returns (3,) loss, mean reward learnt from, and the gradient's norm."""
         config = self._config
         draw = gather(self._memory.picks(self._random, config.batch, 2), _ROWS, ())
-        batch = GraphBatch(*(torch.from_numpy(a).to(self._device) for a in graph_batch(draw)))
+        batch = GraphBatch(*(self._tensors(a) for a in graph_batch(draw)))
         if not len(batch.action):
             return torch.zeros(3, device=self._device)
         loss = gat_loss(self._net, self._target, batch, config.gamma, config.huber)
@@ -210,6 +233,11 @@ class GatLearner:
         self._optimizer.step()
         soft_copy(self._average, self._net, config.average)
         return torch.stack([loss.detach(), batch.reward.mean(), norm.detach()])
+
+    def _tensors(self, arrays: Any) -> Any:
+        if isinstance(arrays, tuple):
+            return Edges(*(self._tensors(a) for a in arrays))
+        return torch.from_numpy(arrays).to(self._device)
 
     # -- saving --
 

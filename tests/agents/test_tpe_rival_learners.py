@@ -15,8 +15,9 @@ from agents.common.ppo import masked_log_probabilities
 from agents.common.recurrent import Stays
 from agents.common.td import chosen
 from agents.common.window_memory import Pick, WindowMemory, gather
+from agents.tpe_marl.gat import Edges
 from agents.tpe_marl.gat_agent import GatActor, GatConfig, GatMadqn
-from agents.tpe_marl.gat_learner import GatLearner, graph_batch, graph_rows
+from agents.tpe_marl.gat_learner import GatLearner, edges_of, graph_batch, graph_rows
 from agents.tpe_marl.maddpg_agent import Maddpg, MaddpgConfig
 from agents.tpe_marl.maddpg_learner import MaddpgLearner
 from agents.tpe_marl.mappo_agent import Mappo, MappoConfig
@@ -67,46 +68,45 @@ def gat_learner(**settings: Any) -> GatLearner:
 
 def test_every_decision_of_a_graph_is_one_of_the_window() -> None:
     window = zone_window(gat_learner(), 1)
-    held = graph_rows(window, GatConfig(reward_shift=0, reward_scale=1))
+    plain = {"reward_shift": 0, "reward_scale": 1, "lane_change_cost": 2, "guard": False}
+    held = graph_rows(window, GatConfig(**plain, divide=(), one_hot=(), cross=()))
     memory = WindowMemory(1)
     memory.add(held)
     own = window.shared["own_reward"].values
     known: dict[bytes, tuple[Any, ...]] = {}
     for i in np.flatnonzero(window.decided & (window.next >= 0)):
         assert window.mask is not None
-        after, ends = int(window.next[i]), bool(window.terminated[i])
+        after, ends, did = int(window.next[i]), bool(window.terminated[i]), int(window.values[i])
         then = None if ends else (window.obs[after, :8].tobytes(), window.mask[after].tolist())
-        known[window.obs[i, :8].tobytes()] = (int(window.values[i]), float(own[after]), ends, then)
+        known[window.obs[i, :8].tobytes()] = (did, own[after] - 2 * (did // 3 != 1), ends, then)
     names = ("features", "decided", "action", "reward", "ahead", "allowed", "terminated")
     draw = gather(memory.picks(np.random.default_rng(0), 100, 2), names, ())
-    features, _, later, present, at, next_at, action, reward, allowed, ended = graph_batch(draw)
+    features, edges, later, _, at, next_at, action, reward, allowed, ended = graph_batch(draw)
     assert len(at) > 100
     assert 0 < ended.sum() < len(at)
-    width = features.shape[1]
+    assert len(features) < len(edges[0]) == len(edges[1]) == len(edges[2])
     for k in range(len(at)):
-        key = features[at[k] // width, at[k] % width].tobytes()
-        node = next_at[k] // width, next_at[k] % width
-        then = None if ended[k] else (later[node].tobytes(), allowed[k].tolist())
-        did, paid, ends, followed = known[key]
+        then = None if ended[k] else (later[next_at[k]].tobytes(), allowed[k].tolist())
+        did, paid, ends, followed = known[features[at[k]].tobytes()]
         assert (did, ends, followed) == (action[k], ended[k], then)
         assert paid == pytest.approx(reward[k], abs=1e-6)
-        assert ended[k] or present[node]
 
 
 def test_the_graph_actor_chooses_as_the_learners_network() -> None:
     learner = gat_learner()
-    actor = GatActor(info_of())
+    actor = GatActor(info_of(), learner._config)
     actor.load_policy(learner.policy())
     window = zone_window(actor, 3, explore=False)
     held = graph_rows(window, GatConfig())
     decided = 0
     for t in range(window.steps):
         rows = slice(int(held.first[t]), int(held.first[t + 1]))
-        features = torch.from_numpy(held.rows["features"][rows]).unsqueeze(0)
-        if not features.shape[1]:
+        features = held.rows["features"][rows]
+        if not len(features):
             continue
+        edges = edges_of(features, np.zeros(len(features), dtype=np.int64), np.array([0]))
         with torch.no_grad():
-            q = learner._average(features, torch.ones(features.shape[:2], dtype=torch.bool))[0]
+            q = learner._average(torch.from_numpy(features), Edges(*map(torch.from_numpy, edges)))
         q = q.masked_fill(~torch.from_numpy(held.rows["allowed"][rows]), -torch.inf)
         taken = torch.from_numpy(held.rows["action"][rows].astype(np.int64))
         did = torch.from_numpy(held.rows["decided"][rows])
@@ -115,7 +115,7 @@ def test_the_graph_actor_chooses_as_the_learners_network() -> None:
     assert decided > 50
 
 
-@pytest.mark.parametrize("settings", [{}, {"reward": "team", "huber": None}])
+@pytest.mark.parametrize("settings", [{}, {"reward": "team", "huber": None, "relative": False}])
 def test_the_graph_learner_goes_on_from_its_state_bit_for_bit(settings: dict[str, Any]) -> None:
     one, two = gat_learner(**settings), gat_learner(**settings)
     windows = [zone_window(one, seed) for seed in range(7)]

@@ -29,18 +29,25 @@ from agents.tpe_marl.actor_critic import (
     maddpg_critic_loss,
     mappo_loss,
 )
-from agents.tpe_marl.gat import GatNet, GraphBatch, gat_loss
-from agents.tpe_marl.graph_policy import GraphPolicy, linked
+from agents.tpe_marl.gat import Edges, GatNet, GraphBatch, gat_loss
+from agents.tpe_marl.gat_learner import edges_of
+from agents.tpe_marl.graph_policy import GraphPolicy, differences, sees
 
 # -- graph attention --
 
 
-def roads(b: int, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features of vehicles on b roads and which of n nodes hold one."""
-    g = torch.Generator().manual_seed(seed)
-    features = torch.rand(b, n, 8, generator=g)
-    features[..., 1] = torch.randint(0, 4, (b, n), generator=g)
-    return features, torch.rand(b, n, generator=g) < 0.7
+def roads(count: int, most: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features of vehicles on some roads one behind the other, the road of each, and where the roads begin."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, most + 1, count)
+    features = rng.random((sizes.sum(), 8), dtype=np.float32)
+    features[:, 1] = rng.integers(0, 4, len(features))
+    return features, np.repeat(np.arange(count), sizes), np.cumsum(sizes) - sizes
+
+
+def graph(features: np.ndarray, cell: np.ndarray, first: np.ndarray) -> tuple[torch.Tensor, Edges]:
+    edges = Edges(*map(torch.from_numpy, edges_of(features, cell, first)))
+    return torch.from_numpy(features), edges
 
 
 def test_who_sees_whom() -> None:
@@ -48,71 +55,92 @@ def test_who_sees_whom() -> None:
     features[:, 0] = np.array([0, 100, 100.5, 50, 50]) / 250
     features[:, 1] = [0, 0, 0, 1, 2]
     expected = [[1, 1, 0, 1, 0], [1, 1, 1, 1, 0], [0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 1]]
-    assert linked(features).astype(int).tolist() == expected
-    assert linked(torch.from_numpy(features)).int().tolist() == expected
+    assert sees(features[:, None], features[None]).astype(int).tolist() == expected
+    everyone = np.concatenate(
+        [features, features[:3]]
+    )  # two roads with the same vehicles do not see each other
+    one, other, _ = edges_of(everyone, np.array([0] * 5 + [1] * 3), np.array([0, 5]))
+    found = np.zeros((8, 8), dtype=int)
+    found[one, other] = 1
+    assert found[:5, :5].tolist() == expected
+    assert found[5:, 5:].tolist() == [row[:3] for row in expected[:3]]
+    assert not found[:5, 5:].any()
+    assert not found[5:, :5].any()
 
 
-def test_graph_attention_equals_a_loop_over_nodes_and_heads() -> None:
-    net = GatNet(torch.Generator().manual_seed(0))
-    features, present = roads(2, 6)
+def test_how_one_vehicle_lies_to_another() -> None:
+    me = np.array([0.4, 1, 0.6], dtype=np.float32)
+    right_ahead, same_behind, far = [0.48, 0, 0.7], [0.32, 1, 0.5], [0.4, 3, 0.6]
+    others = np.array([right_ahead, same_behind, far, me], dtype=np.float32)
+    found = differences(me, others)
+    expected = np.zeros((4, 12))
+    expected[0, [0, 6]] = 1 / 3, 0.1 / 3  # 20 m ahead on the right, 2.5 m/s faster
+    expected[1, [3, 9]] = 1 / 3, -0.1 / 3  # 20 m behind on the same lane
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_graph_attention_equals_a_loop_over_nodes_and_heads(relative: bool) -> None:
+    net = GatNet(torch.Generator().manual_seed(0), relative=relative)
+    features, cell, first = roads(3, 7)
     with torch.no_grad():
-        got = net(features, present)
-        for b in range(2):
-            here = present[b].nonzero().flatten().tolist()
-            h = {i: torch.relu(net.encoder(features[b, i])) for i in here}
-            w = {i: net.project(h[i]).view(4, 8) for i in here}
-            for i in here:
-                sees = [j for j in here if linked(features[b, [i, j]])[0, 1]]
-                parts = []
-                for head in range(4):
-                    e = torch.stack(
-                        [net.sink[head] @ w[i][head] + net.source[head] @ w[j][head] for j in sees]
-                    )
-                    alpha = torch.softmax(torch.nn.functional.leaky_relu(e, 0.2), 0)  # Eqs (1) to (3)
-                    parts.append(
-                        torch.nn.functional.elu(sum(a * w[j][head] for a, j in zip(alpha, sees, strict=True)))
-                    )
-                expected = net.head(torch.cat([h[i], *parts]))
-                torch.testing.assert_close(got[b, i], expected, atol=1e-6, rtol=1e-5)
+        x, edges = graph(features, cell, first)
+        got = net(x, edges)
+        h = torch.relu(net.encoder(x))
+        w = net.project(h).view(-1, 4, 8)
+        for i in range(len(x)):
+            near = [j for j in np.flatnonzero(cell == cell[i]) if sees(features[i], features[j])]
+            apart = torch.from_numpy(differences(features[i], features[near]))
+            extra = (
+                net.between(apart).view(-1, 4, 8) if net.between is not None else torch.zeros(len(near), 4, 8)
+            )
+            heard, parts = w[near] + extra, []
+            for head in range(4):
+                e = torch.stack([net.sink[head] @ w[i, head] + net.source[head] @ one[head] for one in heard])
+                alpha = torch.softmax(torch.nn.functional.leaky_relu(e, 0.2), 0)  # Eqs (1) to (3)
+                parts.append(torch.nn.functional.elu((alpha[:, None] * heard[:, head]).sum(0)))
+            torch.testing.assert_close(got[i], net.head(torch.cat([h[i], *parts])), atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("garbage", [1e6, torch.nan])
-def test_an_absent_node_changes_no_other_bit_for_bit(garbage: float) -> None:
-    net = GatNet(torch.Generator().manual_seed(1))
-    features, present = roads(3, 7)
-    dirty = torch.where(present.unsqueeze(-1), features, garbage)
+def test_who_is_not_seen_changes_no_value() -> None:
+    net = GatNet(torch.Generator().manual_seed(1), relative=True)
+    features, cell, first = roads(1, 9, seed=4)
+    far = features[0] + np.array([0.5, 0, 9, 9, 9, 9, 9, 9], dtype=np.float32)
+    features[0, 0] = 0.0
+    near = sees(features, features[0])
+    with torch.no_grad():
+        before = net(*graph(features, cell, first))
+        alone = net(*graph(features[near], cell[near], first))
+        more = net(*graph(np.vstack([features, far]), np.append(cell, 0), first))
+    torch.testing.assert_close(alone[0], before[0])
+    torch.testing.assert_close(more[0], before[0])
 
-    def slopes(x: torch.Tensor) -> list[torch.Tensor]:
-        return list(torch.autograd.grad(net(x, present)[present].square().sum(), list(net.parameters())))
 
-    assert torch.equal(net(features, present)[present], net(dirty, present)[present])
-    assert all(torch.equal(a, b) for a, b in zip(slopes(features), slopes(dirty), strict=True))
-
-
-def test_numpy_acts_on_graphs_as_torch_learns() -> None:
-    net = GatNet(torch.Generator().manual_seed(2))
+@pytest.mark.parametrize("relative", [False, True])
+def test_numpy_acts_on_graphs_as_torch_learns(relative: bool) -> None:
+    net = GatNet(torch.Generator().manual_seed(2), relative=relative)
     policy = GraphPolicy(module_arrays(net, "q"), "q")
     assert policy.inputs == 8
-    for n in (1, 2, 9, 25):
-        features, _ = roads(1, n, seed=n)
-        rows = np.arange(0, n, 2)
+    for seed in range(4):
+        features, cell, first = roads(1, 25, seed)
+        rows = np.arange(0, len(features), 2)
         with torch.no_grad():
-            expected = net(features, torch.ones(1, n, dtype=torch.bool))[0].numpy()
-        got = policy(features[0].numpy(), rows)
+            expected = net(*graph(features, cell, first)).numpy()
+        got = policy(features, rows)
         assert got.dtype == np.float32
-        np.testing.assert_allclose(got, expected[rows], atol=2e-6)
+        np.testing.assert_allclose(got, expected[rows], atol=3e-6)
     assert policy(np.zeros((3, 8), np.float32), np.empty(0, np.intp)).shape == (0, 9)
     assert policy(np.zeros((0, 8), np.float32), np.empty(0, np.intp)).shape == (0, 9)
 
 
 def test_the_graph_loss_is_double_dqn_of_each_cav() -> None:
     net, target = (GatNet(torch.Generator().manual_seed(s)) for s in (3, 4))
-    (x, here), (y, there) = roads(3, 5, 1), roads(3, 5, 2)
-    at, next_at = torch.tensor([0, 7, 11, 3]), torch.tensor([1, 5, 0, 4])
+    now, then = graph(*roads(3, 7, 1)), graph(*roads(3, 7, 2))
+    at, next_at = torch.tensor([0, 7, 5, 3]), torch.tensor([1, 5, 0, 4])
     allowed = torch.rand(4, 9, generator=torch.Generator().manual_seed(0)) < 0.6
     allowed[:, 4] = True
     batch = GraphBatch(
-        x, here, y, there, at, next_at,
+        *now, *then, at, next_at,
         action=torch.tensor([0, 4, 8, 5]),
         reward=torch.tensor([1.0, -2.0, 0.5, 3.0]),
         next_allowed=allowed,
@@ -120,14 +148,12 @@ def test_the_graph_loss_is_double_dqn_of_each_cav() -> None:
     )  # fmt: skip
     errors = []
     with torch.no_grad():
-        q, online, judged = net(x, here), net(y, there), target(y, there)
+        q, online, judged = net(*now), net(*then), target(*then)
         for i in range(4):
-            after = online[next_at[i] // 5, next_at[i] % 5]
+            after = online[next_at[i]]
             best = max((a for a in range(9) if allowed[i, a]), key=lambda a: float(after[a]))
-            goal = batch.reward[i] + (
-                0 if batch.terminated[i] else 0.99 * judged[next_at[i] // 5, next_at[i] % 5, best]
-            )
-            errors.append((q[at[i] // 5, at[i] % 5, batch.action[i]] - goal) ** 2)
+            goal = batch.reward[i] + (0 if batch.terminated[i] else 0.99 * judged[next_at[i], best])
+            errors.append((q[at[i], batch.action[i]] - goal) ** 2)
     assert gat_loss(net, target, batch).item() == pytest.approx(float(sum(errors) / 4), rel=1e-5)
 
 
