@@ -107,6 +107,12 @@ class Material:
         """Names of the runs, for the figures' captions."""
         return tuple(self.results["run"])
 
+    def run(self, name: str) -> Run:
+        """Open the directory of one of the runs."""
+        from cosim.recording import load_run
+
+        return load_run(self.dir / "runs" / name)
+
 
 Draw = Callable[[Material], Mapping[str, "Figure"]]
 """Returns figures by file name, without ending."""

@@ -144,7 +144,8 @@ def _reproduced(paper: Paper, item: Item, options: BatchOptions, *, quick: bool)
     more = dict(item.tables(material)) if item.tables is not None and len(results) else {}
     if claims:
         cells = claim_cells(item, results, claims)
-        more |= {"claims": claim_table(cells, quick=quick), "claims_by_cell": cells.drop("final")}
+        more["claims"] = claim_table(cells, quick=quick)
+        write_atomically(folder / "claims_by_cell.csv", cells.write_csv().encode(), sync=False)
     for name, frame in more.items():
         write_atomically(folder / f"{name}.csv", frame.write_csv().encode(), sync=False)
     made = Reproduced(paper, item, quick, folder, status, table, tuple(figures), ran, more)

@@ -1,10 +1,10 @@
 """Figures: one small module each, pure functions from polars frames and arrays to a matplotlib figure.
 
 ``learning_curves``, ``time_series``, ``space_time`` (lanes side by side), ``strips`` (vehicles from above),
-``heat_maps``, ``cdf``, ``bars`` (means with 95 % confidence intervals), ``coverage_map`` and ``draw_net`` draw;
-``save`` and ``to_bytes`` write PNG and SVG.  ``style`` is the house style, ``quantities`` knows names and units in
-print, ``intervals`` confidence intervals.  Every figure takes ``runs``, the names of the runs that it shows: they
-stand below it and in the file's metadata.
+``heat_maps``, ``cdf``, ``bars`` and ``dot_panels`` (means with 95 % confidence intervals), ``coverage_map`` and
+``draw_net`` draw; ``save`` and ``to_bytes`` write PNG and SVG.  ``style`` is the house style, ``quantities`` knows
+names and units in print, ``intervals`` confidence intervals.  Every figure takes ``runs``, the names of the runs that
+it shows: they stand below it and in the file's metadata.
 
 Nothing here needs a display or touches pyplot; matplotlib is imported when a figure is first asked for.
 """
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cosim.plots.intervals import mean_interval as mean_interval
     from cosim.plots.net_map import draw_net as draw_net
     from cosim.plots.net_map import save_net_map as save_net_map
+    from cosim.plots.panels import dot_panels as dot_panels
     from cosim.plots.quantities import Quantity as Quantity
     from cosim.plots.quantities import quantity as quantity
     from cosim.plots.series import time_series as time_series
@@ -49,6 +50,7 @@ _WHERE = {
     "coverage_map": "coverage",
     "coverage_overlay": "coverage",
     "distribution": "distributions",
+    "dot_panels": "panels",
     "draw_net": "net_map",
     "gathered": "coverage",
     "heat_maps": "heat_map",

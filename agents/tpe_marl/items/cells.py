@@ -1,0 +1,125 @@
+"""The paper's grid of flows and CAV shares, its methods, and which of their policies are shipped.
+
+A policy is shipped if it lies in ``data/policies/tpe_marl`` as ``METHOD-SCENARIO-sSEED.safetensors``.  Items name the
+policies that are there when they are asked for, so a method without one is left out of tables and figures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cosim.experiments.papers import Case, Measure
+from cosim.plots.quantities import Quantity
+from cosim.resources import share as shipped_folder
+
+if TYPE_CHECKING:
+    from cosim.recording import Run
+
+FLOWS = (150, 250, 350)
+"""veh/h a lane."""
+SHARES = (25, 50, 75, 100)
+"""CAVs among all vehicles, %."""
+VARIANT = {"traffic.variant": "uni_noturn"}
+"""The net variant on which the policies are trained and compared."""
+TRAINED_FLOW = 350
+TRAINED_SHARES = {25: 50, 50: 50, 75: 100, 100: 100}
+"""At which CAV share the policy was trained that drives at a share."""
+
+HUMAN, RULE = "human", "rule_based"
+METHODS = ("tpe_qmix", "qmix", "mappo", "maddpg", "gat_madqn")
+"""The paper's five, in its order of merit."""
+HOME = Path("data/policies/tpe_marl")
+
+_NAME = re.compile(r"(?P<method>\w+)-(?P<scenario>\w+)-s(?P<seed>\d+)\.safetensors")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Shipped:
+    """A shipped policy, named as its file."""
+
+    method: str
+    scenario: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """METHOD-SCENARIO-sSEED."""
+        return f"{self.method}-{self.scenario}-s{self.seed}"
+
+    @property
+    def agent(self) -> str:
+        """The option ``--agent`` that lets it drive."""
+        return f"driving=tpe_marl.{self.method}:tpe_marl/{self.name}"
+
+    def file(self, ending: str) -> Path | None:
+        """Return what is shipped with it under its name and *ending*, None if there is nothing."""
+        return next((p for home in homes() if (p := home / f"{self.name}{ending}").exists()), None)
+
+
+def homes() -> tuple[Path, ...]:
+    """Return the folders in which policies are looked for: that of the working folder, then the packaged one."""
+    return HOME, shipped_folder() / HOME
+
+
+def shipped() -> tuple[Shipped, ...]:
+    """Return all shipped policies, in order of method, scenario and seed."""
+    names = {path.name for home in homes() for path in home.glob("*.safetensors")}
+    found = [m for name in sorted(names) if (m := _NAME.fullmatch(name))]
+    return tuple(sorted(Shipped(m["method"], m["scenario"], int(m["seed"])) for m in found))
+
+
+def scenario(flow: int, share: int) -> str:
+    """Return the name of the shipped scenario of a cell; share 0 is all-human traffic."""
+    return f"highway_{flow}vph_" + (f"cav{share:03d}" if share else "hdv")
+
+
+def policies(method: str, share: int) -> tuple[Shipped, ...]:
+    """Return the shipped policies of a method for a CAV share, by seed."""
+    trained = scenario(TRAINED_FLOW, TRAINED_SHARES[share])
+    return tuple(p for p in shipped() if (p.method, p.scenario) == (method, trained))
+
+
+def overrides(method: str, variant: Mapping[str, Any] = VARIANT) -> dict[str, Any]:
+    """Return the scenario settings of a method's runs."""
+    return {**variant, **({"tasks.driving.actions": "continuous"} if method == "maddpg" else {})}
+
+
+def case(
+    method: str,
+    flow: int,
+    share: int,
+    *,
+    policy: Shipped | None = None,
+    name: str = "",
+    variant: Mapping[str, Any] = VARIANT,
+    labels: Mapping[str, Any] | None = None,
+) -> Case:
+    """Return the case of a method in a cell: human (share 0), rule_based, or a shipped *policy*."""
+    agents = {HUMAN: (), RULE: ("driving=common.rule_based",)}.get(method)
+    if agents is None:
+        assert policy is not None
+        agents = (policy.agent,)
+    return Case(
+        name=name or f"{method}-{flow}-{share:03d}",
+        scenario=scenario(flow, share),
+        overrides=overrides(method, variant),
+        agents=agents,
+        labels={"method": method, "flow": flow, "share": share, **(labels or {})},
+        rank=f"{flow}-{share}",
+    )
+
+
+def lane_changes_per_vehicle(run: Run) -> float | None:
+    """Return lane changes in the zone a vehicle that left it, collided in it or was removed from it."""
+    totals = run.summary["tasks"]["driving"]
+    vehicles = sum(int(totals[f"vehicles_{how}"]) for how in ("left", "collided", "removed"))
+    return totals["lane_changes"] / vehicles if vehicles else None
+
+
+LANE_CHANGES = Measure(
+    "lane_changes_per_vehicle", Quantity("lane changes a vehicle"), of=lane_changes_per_vehicle
+)
