@@ -128,6 +128,7 @@ def _plan(scenario: Scenario) -> Plan:
             type_modes=files.modes(traffic),
             routes=used_routes(traffic),
             network=network,
+            warmup_us=scenario.warmup_us,
         )
         task = kind(options, context)
         scheduled.append(Scheduled(name, task, Rate(scenario.step_us, task_config.every_us)))

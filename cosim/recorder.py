@@ -96,7 +96,14 @@ class RunRecorder:
             self._event(t_us, event.kind, event.id, event.other, event.where, "", event.value, event.text)
         for record in now.records:
             self._event(
-                t_us, record.kind, record.id, record.other, "", record.station, record.value, record.text
+                t_us,
+                record.kind,
+                record.id,
+                record.other,
+                record.place,
+                record.station,
+                record.value,
+                record.text,
             )
         if now.network_events is not None:
             for row in network_events(now.network_events):

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from cosim.lockstep.protocol import Actions, Observations, RoleSpec
@@ -40,6 +42,8 @@ class TaskContext:
     routes: Sequence[str] = ()
     """Names of the routes that the scenario's demand uses."""
     network: Any = None
+    warmup_us: int = 0
+    """Until then the run is not measured."""
 
 
 @dataclass(slots=True)
@@ -73,6 +77,19 @@ class TaskEvent:
     station: str = ""
     value: float = float("nan")
     text: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What a task shows of an instant in a window, beside words.
+
+    ``links`` are lines by kind (``serving``, ``target`` …), (n, 4) x1, y1, x2, y2 in m, rows with NaN left out;
+    ``levels`` say of stations, by id, how full they are (0 to 1) and that in a few words.
+    """
+
+    links: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    levels: Mapping[str, tuple[float, str]] = field(default_factory=dict)
 
 
 class Task(Protocol):

@@ -92,6 +92,10 @@ class Commands:
             [keep_route] * len(rows),
         )
 
+    def migrate(self, rows: Rows, targets: Sequence[str], shares: NDArray[np.float64]) -> None:
+        """Move ``shares`` (n,) of the vehicles' edge tasks to the servers named ``targets``; no order to SUMO."""
+        self._add("migrate", rows, shares.tolist(), list(targets))
+
     def note(self, rows: Rows, key: str, texts: Sequence[str]) -> None:
         """Attach a text to each vehicle, shown by sumo-gui on selection."""
         self._add("note", rows, [key] * len(rows), list(texts))

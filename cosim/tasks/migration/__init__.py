@@ -2,8 +2,10 @@
 
 Chen et al., arXiv 2306.14683.  ``latency`` has equations (1) to (10) as pure functions, ``draws`` the keyed random
 numbers, ``space`` RSUs, masks and residence times, ``episode`` the queues and the settling of joint decisions,
-``observation`` the four observation sets, ``tape`` recorded mobility and ``batch`` many tapes stepped together.
-Decisions never change the traffic: a tape gives the rewards of lockstep to the bit.
+``observation`` the four observation sets, ``tape`` recorded mobility, ``recording`` its way from a SUMO run, and
+``batch`` many tapes stepped together.  In lockstep, ``fleet`` knows the agent vehicles, ``models`` has the latency
+models behind one interface, ``options`` what a scenario may set, ``metrics`` the measures, and ``task`` puts them
+together.  Decisions never change the traffic: a tape gives the rewards of lockstep to the bit.
 """
 
 from cosim.tasks.migration.batch import TapeBatch
@@ -25,6 +27,7 @@ from cosim.tasks.migration.latency import (
     spectral_efficiency,
     task_latency,
 )
+from cosim.tasks.migration.models import LATENCY_MODELS, Decision, LatencyModel, ModelSetup
 from cosim.tasks.migration.observation import (
     OBSERVATIONS,
     SHARES,
@@ -33,6 +36,8 @@ from cosim.tasks.migration.observation import (
     observation_names,
     observe,
 )
+from cosim.tasks.migration.options import MigrationOptions
+from cosim.tasks.migration.recording import tape_of
 from cosim.tasks.migration.space import (
     NONE,
     Layout,
@@ -46,14 +51,21 @@ from cosim.tasks.migration.space import (
     vehicle_order,
 )
 from cosim.tasks.migration.tape import MobilityTape, load_tape, save_tape
+from cosim.tasks.migration.task import MigrationTask
 
 __all__ = [
+    "LATENCY_MODELS",
     "NONE",
     "OBSERVATIONS",
     "SHARES",
+    "Decision",
     "Latency",
+    "LatencyModel",
     "Layout",
+    "MigrationOptions",
+    "MigrationTask",
     "MobilityTape",
+    "ModelSetup",
     "ObservationSet",
     "Outcome",
     "Parameters",
@@ -83,6 +95,7 @@ __all__ = [
     "settle",
     "spectral_efficiency",
     "station_ahead",
+    "tape_of",
     "task_latency",
     "vehicle_order",
 ]

@@ -1,0 +1,113 @@
+"""How the latency of a decided task comes about in lockstep: one interface, and the closed form behind it.
+
+The task asks a model for the parameters of the episode, the rates and queues of a slot, hands it each joint
+decision, and collects the outcome at its next ``settle``.  ``paper`` computes it at once by equations (1) to (10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cosim.errors import ScenarioError, nearest
+from cosim.tasks.base import Instant, TaskContext
+from cosim.tasks.migration.draws import Parameters, draw_parameters
+from cosim.tasks.migration.episode import Outcome, Slot, settle
+from cosim.tasks.migration.latency import Floats, Rules, spectral_efficiency
+from cosim.tasks.migration.options import MigrationOptions
+from cosim.tasks.migration.space import Ints, Layout, distances
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSetup:
+    """What a latency model is built from; ``context.network`` is the run's network layer, if it has one."""
+
+    options: MigrationOptions
+    context: TaskContext
+    layout: Layout
+    rules: Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A joint decision in lockstep (E = 1).
+
+    ``target`` and ``share`` (1, V) as executed, ``vehicles`` V ids ("" for a number not given), ``rows`` (V,) their
+    rows in the traffic state (-1: not on the road).
+    """
+
+    slot: Slot
+    target: Ints
+    share: Floats
+    vehicles: tuple[str, ...]
+    rows: Ints
+
+
+class LatencyModel(Protocol):
+    """What decides how long the parts of a task take; all arrays have a leading axis of 1."""
+
+    parameters: Parameters
+    """The episode's constants, as agents are told of them."""
+
+    def rates(self, now: Instant, xy: Floats) -> Floats:
+        """Return the wireless rates (1, V, M), bit/s, of vehicles at ``xy`` (V, 2) to every RSU."""
+
+    def loads(self, now: Instant) -> Floats:
+        """Return the RSUs' queues L(t) now, (1, M) cycles."""
+
+    def start(self, now: Instant, decision: Decision) -> None:
+        """Set the tasks of a slot going."""
+
+    def watch(self, now: Instant) -> None:
+        """See the run after each traffic step."""
+
+    def settle(self, now: Instant) -> Outcome | None:
+        """Return what the last decision cost, once; None if there is nothing to tell (yet)."""
+
+
+class PaperModel:
+    """Equations (1) to (10): the outcome is known as soon as the decision is."""
+
+    def __init__(self, setup: ModelSetup) -> None:
+        options = setup.options
+        self._rules, self._layout = setup.rules, setup.layout
+        self.parameters = draw_parameters(
+            options.ranges(), [setup.context.seed], [options.draw], setup.layout.ids
+        )
+        self._queue = self.parameters.queue
+        self._outcome: Outcome | None = None
+
+    def rates(self, now: Instant, xy: Floats) -> Floats:
+        efficiency = spectral_efficiency(self._rules, distances(self._layout, xy[None]))
+        return self.parameters.bandwidth[:, None, :] * efficiency
+
+    def loads(self, now: Instant) -> Floats:
+        return self._queue
+
+    def start(self, now: Instant, decision: Decision) -> None:
+        self._outcome = settle(self._rules, decision.slot, decision.target, decision.share)
+        self._queue = self._outcome.queue
+
+    def watch(self, now: Instant) -> None:
+        pass
+
+    def settle(self, now: Instant) -> Outcome | None:
+        outcome, self._outcome = self._outcome, None
+        return outcome
+
+
+LATENCY_MODELS: dict[str, Callable[[ModelSetup], LatencyModel]] = {"paper": PaperModel}
+"""Latency models by the name that ``tasks.migration.model`` gives."""
+
+
+def make_model(setup: ModelSetup) -> LatencyModel:
+    """Return the latency model that the options name; ScenarioError if there is none."""
+    name = setup.options.model
+    if name not in LATENCY_MODELS:
+        known = ", ".join(LATENCY_MODELS)
+        raise ScenarioError(
+            f"unknown latency model '{name}'{nearest(name, LATENCY_MODELS)}; known: {known}",
+            key="tasks.migration.model",
+        )
+    return LATENCY_MODELS[name](setup)
