@@ -62,6 +62,8 @@ class Fleet:
             self._find(state)
         here = self.present
         rows = self.rows[here]
+        # New arrays: those of earlier slots may be held by agents.
+        self.xy, self.speed, self.heading = self.xy.copy(), self.speed.copy(), self.heading.copy()
         self.xy[here], self.speed[here] = state.xy[rows], state.speed[rows]
         self.heading[here] = state.angle[rows]
         new = here & np.isin(self.keys, state.key[newcomers])

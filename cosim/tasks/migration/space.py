@@ -8,9 +8,10 @@ leading shape; positions in m in net coordinates, headings in SUMO's degrees (cl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,24 @@ class Layout:
     def choices(self) -> int:
         """Number of discrete choices: M targets, or stay (0) and migrate ahead (1)."""
         return 2 if self.remote else len(self.ids)
+
+    @classmethod
+    def from_shared(cls, shared: Mapping[str, NDArray[Any]]) -> Layout:
+        """Return the layout that ``Observations.shared`` of the task describes; ids are ``rsu_0`` … in order."""
+        reach, remote = float(shared["reach"][0]), bool(shared["remote"][0])
+        ids = tuple(f"rsu_{m}" for m in range(len(shared["rsu_xy"])))
+        xy, box = np.asarray(shared["rsu_xy"]), np.asarray(shared["box"])
+        return cls(ids, xy, box, None if np.isinf(reach) else reach, remote)
+
+    def as_shared(self) -> dict[str, NDArray[Any]]:
+        """Return the layout as arrays: ``rsu_xy`` (M, 2), ``box`` (2, 2), ``reach`` and ``remote`` (1,)."""
+        reach = np.inf if self.reach is None else self.reach
+        return {
+            "rsu_xy": self.xy,
+            "box": self.box,
+            "reach": np.array([reach]),
+            "remote": np.array([self.remote]),
+        }
 
     @cached_property
     def _bisectors(self) -> tuple[Floats, Floats, Bools]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cosim.clock import US
 from cosim.errors import ScenarioError
 from cosim.lockstep.protocol import Actions, ActionSpec, Observations, RoleSpec
-from cosim.tasks.base import Instant, TaskContext, TaskEvent
+from cosim.tasks.base import Instant, Picture, TaskContext, TaskEvent
 from cosim.tasks.migration.draws import draw_tasks
 from cosim.tasks.migration.episode import Outcome, Slot
 from cosim.tasks.migration.fleet import Fleet
@@ -20,6 +20,8 @@ from cosim.tasks.migration.metrics import CROWDED, METRICS, Statistics, crowding
 from cosim.tasks.migration.models import Decision, ModelSetup, make_model
 from cosim.tasks.migration.observation import observation_length, observe
 from cosim.tasks.migration.options import MigrationOptions
+from cosim.tasks.migration.picture import picture
+from cosim.tasks.migration.recording import tape_of
 from cosim.tasks.migration.space import (
     Bools,
     Floats,
@@ -31,7 +33,9 @@ from cosim.tasks.migration.space import (
     serving_station,
     station_ahead,
 )
+from cosim.tasks.migration.tape import tape_bytes
 from cosim.traffic.nets import load_geometry
+from cosim.traffic.tracks import Tracks
 
 ROLE = "vehicle"
 _log = logging.getLogger(__name__)
@@ -48,8 +52,8 @@ class MigrationTask:
     ``shared`` of its observations: the arrays of :class:`~cosim.tasks.migration.episode.Slot` by name (without the
     leading axis, over all V numbers, absent vehicles with ``serving`` -1; ``queue`` is L(t)), ``t`` (1,),
     ``vehicle`` (active,) the number of each row asked, ``history`` (V, H, 2) m positions at the slots before this,
-    oldest first, ``rsu_xy`` (M, 2) m, ``box`` (2, 2) m that scales positions, ``own_reward`` (n,) each row's own
-    -T_sum.
+    oldest first, ``rsu_xy`` (M, 2) m, ``box`` (2, 2) m that scales positions, ``reach`` (1,) m and ``remote`` (1,)
+    of the layout, ``own_reward`` (n,) each row's own -T_sum.
     """
 
     name: ClassVar[str] = "migration"
@@ -91,9 +95,14 @@ class MigrationTask:
         self._decisions = self._migrations = 0
         self._return = 0.0
         self._warned = False
+        self._decision: Decision | None = None
+        self._level: Floats = self._model.parameters.queue[0]
+        self.step_columns = (*self.step_columns, *(f"load_{name}" for name in self.layout.ids))
 
     def watch(self, now: Instant) -> None:
         self._model.watch(now)
+        if now.t_us > self._begin_us:
+            self._level = self._model.level(now)
 
     # -- decisions --
 
@@ -194,8 +203,7 @@ class MigrationTask:
             **slot.as_shared(),
             "vehicle": here,
             "history": self.fleet.history,
-            "rsu_xy": self.layout.xy,
-            "box": self.layout.box,
+            **self.layout.as_shared(),
             "own_reward": own,
         }
 
@@ -216,7 +224,9 @@ class MigrationTask:
         self._masked_total += self._masked
         self._decisions += 1
         ids = tuple(self.fleet.ids) + ("",) * (len(self._mask) - len(self.fleet.ids))
-        self._model.start(now, Decision(slot, target, share, ids, self.fleet.rows))
+        self._decision = Decision(slot, target, share, ids, self.fleet.rows)
+        self._model.start(now, self._decision)
+        self._level = self._model.level(now)
         moves = np.flatnonzero((share[0] > 0.0) & slot.has_task[0])
         names = [self.layout.ids[m] for m in target[0, moves].tolist()]
         now.commands.migrate(self.fleet.rows[moves], names, share[0, moves])
@@ -231,7 +241,18 @@ class MigrationTask:
         ids = self.layout.ids
         return [f"{ids[int(m)]} {k:.0%}" if k > 0 else "stay" for m, k in actions.values.tolist()]
 
+    def picture(self, now: Instant) -> Picture:
+        """Return what the window of a run shows."""
+        return picture(self.layout, now.traffic, self._decision, self._level, self.rules.queue_max)
+
+    def tape(self, tracks: Tracks) -> bytes:
+        """Return the mobility tape of recorded tracks, as the bytes of its file."""
+        return tape_bytes(tape_of(tracks, self.layout, first_us=self._begin_us, history=self.options.history))
+
     def step_values(self) -> Sequence[float]:
+        return (*self._slot_values(), *self._level.tolist())
+
+    def _slot_values(self) -> tuple[float, ...]:
         outcome, slot = self._outcome, self._slot
         if outcome is None or slot is None or not outcome.done.any():
             load = float("nan") if slot is None else float(slot.queue.mean())
