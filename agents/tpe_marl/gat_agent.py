@@ -61,7 +61,7 @@ class GatConfig(BaseModel):
     reward_shift: float = Field(-11.0, description="added to a reward before it is scaled")
     reward_scale: float = 0.1
     lane_change_cost: float = Field(
-        0.2, description="taken off a vehicle's scaled reward for a lane change; 0: none"
+        0.3, ge=0, description="taken off a vehicle's scaled reward for a lane change; 0: none"
     )
     divide: tuple[tuple[int, float], ...] = Field(
         ((4, 2.0), (5, 10.0), (6, 10.0), (7, 10.0)),
@@ -92,7 +92,8 @@ class GatConfig(BaseModel):
 _SETTINGS = ("tasks.{task}.remove_slow=1 m/s",)
 _BEST = {"best_by": "success_rate,-vehicles_collided"}
 RECIPE = Recipe(
-    about="as the recipe of tpe_marl.md, section 12: own reward with kappa 30, gamma .9, averaged weights",
+    about="as the recipe of tpe_marl.md, section 12: own reward with kappa 30, gamma .9, averaged weights; spelt-out"
+    " nodes, edges that know how vehicles lie to each other, guard, cost of lane changes",
     training=_BEST,
     settings=("tasks.{task}.kappa=30", *_SETTINGS),
 )
