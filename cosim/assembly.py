@@ -159,10 +159,12 @@ class Assembly:
         self.traffic.close()
 
     def metrics(self) -> dict[str, float | None]:
-        """Return all tasks' metrics and the network's; a name that two share is written ``task.name``."""
+        """Return all tasks' metrics, the network's and a replay's; a name that two share is written ``task.name``."""
         per_task = {s.name: s.task.metrics() for s in self.plan.tasks}
         if self.meter is not None:
             per_task["network"] = self.meter.values()
+        if self.traffic.replay is not None:
+            per_task["traffic"] = self.traffic.replay.metrics()
         names = [m for values in per_task.values() for m in values]
         return {
             f"{task}.{m}" if names.count(m) > 1 else m: v

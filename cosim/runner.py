@@ -95,7 +95,7 @@ def run(
                 "scenario": whole.resolved(),
                 "agents": {t: s.label for t, s in specs.items()},
                 "agent_options": {t: s.option for t, s in specs.items()},
-                "hashes": _hashes(specs, ready.net.net_file),
+                "hashes": _hashes(specs, ready.net.net_file, _data(whole)),
             },
         )
         return _drive(
@@ -257,9 +257,18 @@ def _hosts(specs: Mapping[str, AgentSpec], scenario: Scenario, options: RunOptio
     return hosts
 
 
-def _hashes(specs: Mapping[str, AgentSpec], net_file: Path) -> dict[str, str]:
+def _hashes(specs: Mapping[str, AgentSpec], net_file: Path, data: Sequence[Path]) -> dict[str, str]:
     weights = [find_weights(s.weights, s.label) for s in specs.values() if s.weights]
-    return hash_files([net_file, *weights])
+    return hash_files([net_file, *weights, *data])
+
+
+def _data(scenario: Scenario) -> tuple[Path, ...]:
+    """Return the files of data that a scenario's traffic is made from."""
+    if scenario.traffic.replay is None:
+        return ()
+    from cosim.traffic.replay import replay_files
+
+    return replay_files(scenario.traffic)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ app = typer.Typer(
 
 
 def _mount() -> None:
-    from cosim.cli import batch, doctor, listing, net, report, reproduce, run, tapes, train, validate
+    from cosim.cli import batch, doctor, listing, net, report, reproduce, run, tapes, trace, train, validate
 
     app.command("run")(run.run_command)
     app.command("validate")(validate.validate_command)
@@ -36,6 +36,7 @@ def _mount() -> None:
     app.command("doctor")(doctor.doctor_command)
     app.command("tapes")(tapes.tapes_command)
     app.add_typer(net.app, name="net")
+    app.add_typer(trace.app, name="trace")
 
 
 _mount()

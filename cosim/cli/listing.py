@@ -63,9 +63,11 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
     if kind is Kind.metrics:
         from cosim.network.metrics import NetworkMetrics
         from cosim.tasks import tasks
+        from cosim.traffic.replay import METRICS as of_replay
 
         of_tasks = [(metric, name) for name in tasks.names() for metric in tasks.get(name).metric_names]
-        return of_tasks + [(metric, "network") for metric in NetworkMetrics(1).values()]
+        of_network = [(metric, "network") for metric in NetworkMetrics(1).values()]
+        return of_tasks + of_network + [(metric, "replayed traces") for metric in of_replay]
     if kind is Kind.channels:
         return _channel_models()
     from cosim.experiments.papers import PAPERS

@@ -70,8 +70,8 @@ def run_command(
         )
     if (gui or screenshot) and backend == "libsumo":
         raise ScenarioError("--backend libsumo has no window: leave it out with --gui")
-    window = _gui_options(gui or screenshot is not None, gui_delay, gui_quit, screenshot)
-    with runner.terminable(), _progress(quiet=as_json) as progress:
+    window = gui_options(gui or screenshot is not None, gui_delay, gui_quit, screenshot)
+    with runner.terminable(), progress_bar(quiet=as_json) as progress:
         options = runner.RunOptions(
             agents=tuple(agent or ()),
             inline=inline,
@@ -89,6 +89,19 @@ def run_command(
         else:
             assert scenario is not None
             result = runner.run(scenario, options, seed=seed, overrides=overrides)
+    finish_run(result, as_json)
+
+
+def _one_of(scenario: str | None, resume: Path | None, replay: Path | None) -> None:
+    given = [x for x in (scenario, resume, replay) if x is not None]
+    if len(given) != 1:
+        raise ScenarioError("give one of: a SCENARIO, --resume DIR, --replay DIR")
+
+
+def finish_run(result: RunResult, as_json: bool) -> None:
+    """Print a run's result, wait for its window, and end with its error or exit code if it did not complete."""
+    from cosim import runner
+
     _report(result, as_json)
     if result.window is not None:
         print("sumo-gui stays open: close its window, or press Ctrl-C", file=sys.stderr)
@@ -99,13 +112,8 @@ def run_command(
         sys.exit(130)
 
 
-def _one_of(scenario: str | None, resume: Path | None, replay: Path | None) -> None:
-    given = [x for x in (scenario, resume, replay) if x is not None]
-    if len(given) != 1:
-        raise ScenarioError("give one of: a SCENARIO, --resume DIR, --replay DIR")
-
-
-def _gui_options(wanted: bool, delay: str, quit_at_end: bool, screenshot: Path | None) -> GuiOptions | None:
+def gui_options(wanted: bool, delay: str, quit_at_end: bool, screenshot: Path | None) -> GuiOptions | None:
+    """Return what ``--gui`` and its companions ask for, None for no window."""
     if not wanted:
         return None
     from cosim.scenario.units import TIME
@@ -121,7 +129,7 @@ def _gui_options(wanted: bool, delay: str, quit_at_end: bool, screenshot: Path |
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+def progress_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar on a terminal, nothing in a pipe; what agents and the run log goes to standard error."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for handler in logging.getLogger().handlers:  # how a run failed is said once, by main()

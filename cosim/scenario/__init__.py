@@ -7,6 +7,7 @@ pydantic model, which should derive from :class:`Section` and take its numbers f
 
 from cosim.scenario.base import KeyedError, Section, Whole
 from cosim.scenario.load import find_scenario, list_scenarios, load_scenario
+from cosim.scenario.replay import ReplayConfig
 from cosim.scenario.schema import RecordConfig, Scenario, TaskConfig, scenario_from_resolved
 from cosim.scenario.traffic import (
     DepartConfig,
@@ -26,6 +27,7 @@ __all__ = [
     "KeyedError",
     "OutputsConfig",
     "RecordConfig",
+    "ReplayConfig",
     "Scenario",
     "Section",
     "SumoConfig",

@@ -14,6 +14,7 @@ from pydantic import Field, PlainSerializer, PlainValidator, field_validator, mo
 from cosim.clock import to_us
 from cosim.errors import nearest
 from cosim.scenario.base import KeyedError, Section, Whole
+from cosim.scenario.replay import ReplayConfig
 from cosim.scenario.sumo_options import check_option
 from cosim.scenario.units import LENGTH, SPEED, Number, Share, Time, VehicleRate, WholeTime, shown
 from cosim.scenario.vehicles import VehicleTypeConfig, with_built_in_types
@@ -237,7 +238,7 @@ class TrafficConfig(Section):
     routes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     sumo: SumoConfig = SumoConfig()
     outputs: OutputsConfig = OutputsConfig()
-    replay: dict[str, Any] | None = None
+    replay: ReplayConfig | None = None
 
     @property
     def step_us(self) -> int:
@@ -278,6 +279,12 @@ class TrafficConfig(Section):
                         at, f"'{entry.name}' is used by {seen[entry.name]} too; give each its own name"
                     )
                 seen[entry.name] = at.removesuffix(".name")
+        if self.replay is not None:
+            if self.replay.name in seen:
+                raise KeyedError(
+                    "replay.name", f"'{self.replay.name}' is used by {seen[self.replay.name]} too"
+                )
+            self._check_type("replay.type", self.replay.type)
         for k, inflow in enumerate(self.inflow):
             self._check_type(f"inflow.{k}.hdv_type", inflow.hdv_type, cav=False)
             self._check_type(f"inflow.{k}.cav_type", inflow.cav_type, cav=True)

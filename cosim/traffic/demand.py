@@ -261,6 +261,38 @@ def _group(
     ]
 
 
+# -- replayed traces ------------------------------------------------------------------------------------------
+
+
+def _replayed(traffic: TrafficConfig, net: Net, seed: int) -> list[Departure]:
+    """The vehicles of ``traffic.replay``; where their traces go on at every step they enter standing."""
+    from cosim.traffic.replay import replay_plan, route_name  # polars, which most scenarios do without
+
+    config, plan = traffic.replay, replay_plan(traffic, net)
+    assert config is not None
+    assert plan is not None
+    kind = traffic.types[config.type]
+    found = []
+    for trip in plan.trips:
+        u = _draws(seed, trip.id)("speed", np.zeros(1, np.uint64))[0]
+        factor = float(_speed_factors(u, kind.speed_factor, kind.speed_dev)[0])
+        wanted = trip.speed if config.mode == "routes" else 0.0
+        found.append(
+            Departure(
+                t_us=trip.depart_us,
+                id=trip.id,
+                type=config.type,
+                route=route_name(trip.id),
+                edge=trip.edges[0],
+                lane="best",
+                position=repr(trip.position),
+                speed=_speed(wanted, _limit(trip.edges[0], net), kind, factor),
+                speed_factor=factor,
+            )
+        )
+    return sorted(found, key=lambda d: (d.t_us, d.id))
+
+
 class Demand:
     """All departures of a run in time order; ``next_us`` is when the next one is due (NEVER: none)."""
 
@@ -276,6 +308,8 @@ class Demand:
             check_lane(group.depart_lane, route[0], net, _vehicle_class(kind), key)
             departures = _group(group, route, kind, _limit(route[0], net), seed)
             streams.append(iter(sorted(departures, key=lambda d: (d.t_us, d.id))))
+        if config.replay is not None:
+            streams.append(iter(_replayed(config, net, seed)))
         self._merged = heapq.merge(*streams, key=lambda d: (d.t_us, d.id))
         self._next = next(self._merged, None)
 

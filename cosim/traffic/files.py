@@ -109,6 +109,10 @@ def write_additional(path: Path, config: TrafficConfig, net: Net, work: Path | N
     routes: dict[str, Sequence[str]] = dict(known_routes(config, net))
     for group in config.vehicles:
         routes[f"group:{group.name}"] = group_route(group, config, net)
+    if config.replay is not None:
+        from cosim.traffic.replay import replay_routes
+
+        routes |= replay_routes(config, net)
     for name, edges in routes.items():
         rows.append(f"    <route id={quoteattr(name)} edges={quoteattr(' '.join(edges))}/>")
     path.write_text("<additional>\n" + "\n".join(rows) + "\n</additional>\n")

@@ -130,6 +130,21 @@ class NetGeometry:
     boundary: tuple[float, float, float, float]
     offset: tuple[float, float]
     projection: str | None
+    onward: Mapping[str, str] = field(default_factory=dict)
+    """Internal lanes that another internal lane follows (a turn with a waiting place): lane id to lane id."""
+
+    def inner_lanes(self, connection: Connection) -> tuple[Lane, ...]:
+        """Return the internal lanes along *connection*, in driving order (none in a net without them)."""
+        found: list[Lane] = []
+        lane_id = connection.via
+        while lane_id:
+            edge_id, _, index = lane_id.rpartition("_")
+            edge = self.internal.get(edge_id)
+            if edge is None:
+                break
+            found.append(edge.lanes[int(index)])
+            lane_id = self.onward.get(lane_id, "")
+        return tuple(found)
 
     def successors(self, edge: str) -> tuple[str, ...]:
         """Return the edges that can be driven to directly from *edge*, in the order of the net file."""
@@ -205,6 +220,7 @@ def _read(files: tuple[Path, ...], _stamps: tuple[int, ...]) -> NetGeometry:
     internal: dict[str, Edge] = {}
     junctions: dict[str, Junction] = {}
     connections: list[Connection] = []
+    onward: dict[str, str] = {}
     boundary, offset, projection = (0.0, 0.0, 0.0, 0.0), (0.0, 0.0), None
     root = _parse(files[0])
     if root.tag != "net":
@@ -217,13 +233,17 @@ def _read(files: tuple[Path, ...], _stamps: tuple[int, ...]) -> NetGeometry:
             junctions[item.attrib["id"]] = _junction(item)
         elif item.tag == "connection" and not item.attrib["from"].startswith(":"):
             connections.append(_connection(item))
+        elif item.tag == "connection" and "via" in item.attrib:
+            onward[f"{item.attrib['from']}_{item.attrib['fromLane']}"] = item.attrib["via"]
         elif item.tag == "location":
             xmin, ymin, xmax, ymax = _numbers(item.attrib["convBoundary"])
             boundary = (xmin, ymin, xmax, ymax)
             dx, dy = _numbers(item.attrib["netOffset"])
             offset = (dx, dy)
             projection = None if item.get("projParameter", "!") == "!" else item.attrib["projParameter"]
-    bare = NetGeometry(edges, internal, junctions, tuple(connections), (), (), boundary, offset, projection)
+    bare = NetGeometry(
+        edges, internal, junctions, tuple(connections), (), (), boundary, offset, projection, onward
+    )
     pois: list[Poi] = []
     polygons: list[Polygon] = []
     for file in files[1:]:

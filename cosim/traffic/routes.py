@@ -57,10 +57,11 @@ def check_route(edges: Sequence[str], net: Net, key: str) -> None:
 
 def open_lanes(edge: str, net: Net, vehicle_class: str) -> tuple[int, ...]:
     """Return the indices of the lanes of *edge* that vehicles of SUMO's class *vehicle_class* may use."""
-    return tuple(lane.index for lane in load_geometry(net).edges[edge].lanes if _lets_in(lane, vehicle_class))
+    return tuple(lane.index for lane in load_geometry(net).edges[edge].lanes if lets_in(lane, vehicle_class))
 
 
-def _lets_in(lane: Lane, vehicle_class: str) -> bool:
+def lets_in(lane: Lane, vehicle_class: str) -> bool:
+    """Whether vehicles of SUMO's class *vehicle_class* may use *lane*."""
     if lane.allow:
         return vehicle_class in lane.allow or "all" in lane.allow
     return vehicle_class not in lane.disallow and "all" not in lane.disallow

@@ -34,6 +34,7 @@ from cosim.traffic.state import TrafficState, VehicleType, entity_key
 
 if TYPE_CHECKING:
     from cosim.scenario import TrafficConfig
+    from cosim.traffic.replay import Replay
 
 _CollisionPair = frozenset[str]
 
@@ -87,6 +88,11 @@ class Traffic:
         self._lane_table: dict[str, tuple[int, int]] = {"": (-1, -1)}
         self.demand = Demand(config, net, seed)
         self._next_departure_us = self.demand.next_us
+        self.replay: Replay | None = None
+        if config.replay is not None and config.replay.mode == "replay":
+            from cosim.traffic.replay import start_replay
+
+            self.replay = start_replay(config, net)
         self.backend: Backend
         try:
             if gui is not None or (backend or config.backend) == "traci":
@@ -177,11 +183,15 @@ class Traffic:
             if self._next_departure_us <= t_us:
                 self._insert(t_us)
                 self._next_departure_us = self.demand.next_us
+            if self.replay is not None:
+                self._place(t_us, self.replay)
             if self._flow_idm is not None:
                 self._carry_out(self._flow_idm.orders(self.state, self._leader))
             backend.step()
             self._follow(t_us)
             self.state = state = self._read(t_us)
+            if self.replay is not None:
+                self.replay.measure(state)
         except (*backend.fatal, *backend.error) as why:
             raise self._died(why, t_us) from why
         return state
@@ -221,6 +231,16 @@ class Traffic:
             vehicle.setSpeedMode(d.id, speed_mode)
             vehicle.setLaneChangeMode(d.id, lane_change_mode)
             self._waiting[d.id] = d
+
+    def _place(self, t_us: int, replay: Replay) -> None:
+        """Take off the road whose traces are over, and put the others where theirs are at *t_us*."""
+        done = replay.finished(t_us, self._row_of)
+        if done:
+            self._remove(done)
+            self.events += [TrafficEvent(t_us, "arrival", vehicle) for vehicle in done]
+        ids, columns = replay.moves(t_us, self._row_of, self._waiting)
+        # Also those that wait to enter: SUMO then lets them in at that place at once.
+        _each(self.api.vehicle.moveToXY, ids, *columns)
 
     def _follow(self, t_us: int) -> None:
         """Take note of who entered, left, collided or was teleported in the last step."""

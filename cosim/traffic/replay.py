@@ -1,0 +1,403 @@
+"""Vehicles that drive as GPS traces say: at every step where the trace was, or along its route with SUMO driving.
+
+Reads the ``traffic.replay`` section and a folder of matched traces (:mod:`cosim.traffic.traces.matched`); gives the
+bridge routes and departures and, in mode ``replay``, one order a step that puts each vehicle at its place: distance
+along the matched path is interpolated between fixes and turned into a point by one lookup for all vehicles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.clock import US
+from cosim.errors import ScenarioError, nearest
+from cosim.randomness import entity_keys
+from cosim.traffic.nets import Net, load_geometry
+from cosim.traffic.state import TrafficState
+from cosim.traffic.traces.matched import MatchedTraces, check_net, load_matched
+from cosim.traffic.traces.paths import Path as Way
+from cosim.traffic.traces.paths import path_along
+
+if TYPE_CHECKING:
+    from cosim.scenario import ReplayConfig, TrafficConfig
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+KEY = "traffic.replay"
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_KEEP, _FREE = 1, 2  # SUMO's keepRoute: the nearest place on the route, and exactly there, road or not
+METRICS = (
+    "replay_vehicles",
+    "replay_error_max",
+    "replay_error_mean",
+    "replay_off_road_share",
+    "replay_lost",
+)
+
+
+@dataclass(frozen=True)
+class ReplayTrip:
+    """One vehicle to come: ``begin_us`` and ``end_us`` in simulated time (the beginning may lie before 0).
+
+    ``edges`` is the route from where the vehicle enters, ``position`` (m) where on its first edge, ``speed`` (m/s)
+    the trace's mean speed up to the next fix.
+    """
+
+    id: str
+    begin_us: int
+    end_us: int
+    edges: tuple[str, ...]
+    position: float
+    speed: float
+
+    @property
+    def depart_us(self) -> int:
+        """When the vehicle enters, microseconds."""
+        return max(0, self.begin_us)
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayPlan:
+    """The trips of a scenario, in order of id, and the numbers to place them by.
+
+    The fixes of all trips lie one after another: ``fix_t`` is a trip's number times ``span`` plus the simulated time
+    (us), ascending throughout, ``fix_s`` the distance along the trip's path, ``fix_xy`` the fix itself, ``fix_off``
+    whether it is replayed off the road.  The points of all paths lie one after another too, ``far`` ascending
+    throughout: path k begins at ``path_from[k]``; likewise the lane pieces.
+    """
+
+    trips: tuple[ReplayTrip, ...]
+    span: int
+    fix_t: Ints
+    fix_s: Floats
+    fix_xy: Floats
+    fix_off: NDArray[np.bool_]
+    path_from: Floats
+    far: Floats
+    xy: Floats
+    piece_from: Floats
+    piece_edge: tuple[str, ...]
+    piece_lane: Ints
+
+    def routes(self) -> dict[str, tuple[str, ...]]:
+        """Return the route of each trip by the name that SUMO knows it by."""
+        return {route_name(trip.id): trip.edges for trip in self.trips}
+
+    def place(self, which: Ints, t_us: int) -> tuple[Floats, Floats, Ints, NDArray[np.bool_]]:
+        """Return where the trips *which* (n,) are at *t_us*, which must lie in their time.
+
+        Returns:
+            xy (n, 2) m, angle (n,) degrees clockwise from north, lane piece (n,), and whether off the road (n,).
+        """
+        at = which * self.span + t_us
+        k = np.searchsorted(self.fix_t, at, side="right") - 1
+        # The last fix of a trip is an end, not a beginning; a trip has at least two fixes.
+        last = (k + 1 >= len(self.fix_t)) | (
+            self.fix_t[np.minimum(k + 1, len(self.fix_t) - 1)] // self.span != which
+        )
+        k = k - last
+        share = (at - self.fix_t[k]) / (self.fix_t[k + 1] - self.fix_t[k])
+        s = self.fix_s[k] + share * (self.fix_s[k + 1] - self.fix_s[k])
+        xy, heading, piece = self._on_path(self.path_from[which] + s)
+        off = self.fix_off[k] | self.fix_off[k + 1]
+        if off.any():
+            rows, one = np.flatnonzero(off), k[off]
+            ends = [self._end(which[rows], j) for j in (one, one + 1)]
+            xy[rows] = ends[0] + share[rows, None] * (ends[1] - ends[0])
+            way = ends[1] - ends[0]
+            moved = np.hypot(*way.T) > 1e-6
+            heading[rows[moved]] = way[moved]
+        angle = np.degrees(np.arctan2(heading[:, 0], heading[:, 1])) % 360.0
+        return xy, angle, piece, off
+
+    def _end(self, which: Ints, k: Ints) -> Floats:
+        """Return the places (n, 2) of fixes *k*: on the path, or where the fix itself is."""
+        on_path, _, _ = self._on_path(self.path_from[which] + self.fix_s[k])
+        return np.where(self.fix_off[k, None], self.fix_xy[k], on_path)
+
+    def _on_path(self, far: Floats) -> tuple[Floats, Floats, Ints]:
+        """Return point (n, 2), direction of travel (n, 2) and lane piece (n,) at distances along all paths."""
+        k = np.minimum(np.searchsorted(self.far, far, side="right") - 1, len(self.far) - 2)
+        step = self.far[k + 1] - self.far[k]
+        # The end of a path: its last stretch that has a length and does not lead to the next path.
+        while (beyond := (step <= 0) | (self.far[k] > far) | self._last_of_path(k)).any():
+            k = np.where(beyond, k - 1, k)
+            step = self.far[k + 1] - self.far[k]
+        way = self.xy[k + 1] - self.xy[k]
+        xy = self.xy[k] + ((far - self.far[k]) / step)[:, None] * way
+        piece = np.searchsorted(self.piece_from, far, side="right") - 1
+        return xy, way, piece.astype(np.int64)
+
+    def _last_of_path(self, k: Ints) -> NDArray[np.bool_]:
+        following = np.searchsorted(self.path_from, self.far[k], side="right")
+        has_next = following < len(self.path_from)
+        start = self.path_from[np.minimum(following, len(self.path_from) - 1)]
+        found: NDArray[np.bool_] = has_next & (self.far[k + 1] >= start)
+        return found
+
+
+def route_name(vehicle: str) -> str:
+    """Return what the route of a replayed vehicle is called in SUMO."""
+    return f"replay:{vehicle}"
+
+
+def replay_plan(traffic: TrafficConfig, net: Net) -> ReplayPlan | None:
+    """Return the replay of a scenario's traffic section, None if it has none.
+
+    Raises:
+        ScenarioError: with its key, if the traces are missing, damaged, of another net, or none is left.
+    """
+    config = traffic.replay
+    if config is None:
+        return None
+    try:
+        traces = _load(str(config.traces), net)
+        return _plan(config, traces, net, _stamps(traces))
+    except ScenarioError as error:
+        raise ScenarioError(str(error), key=getattr(error, "key", None) or f"{KEY}.traces") from None
+
+
+def replay_routes(traffic: TrafficConfig, net: Net) -> dict[str, tuple[str, ...]]:
+    """Return the routes of a scenario's replay by name; errors as :func:`replay_plan`."""
+    plan = replay_plan(traffic, net)
+    return {} if plan is None else plan.routes()
+
+
+def replay_files(traffic: TrafficConfig) -> tuple[Path, ...]:
+    """Return the files that a scenario's replay reads (none without one), for the manifest."""
+    return () if traffic.replay is None else load_matched(traffic.replay.traces).files()
+
+
+def _load(name: str, net: Net) -> MatchedTraces:
+    traces = load_matched(name)
+    check_net(traces, net)
+    return traces
+
+
+def _stamps(traces: MatchedTraces) -> tuple[int, ...]:
+    return tuple(file.stat().st_mtime_ns for file in traces.files())
+
+
+_plans: dict[tuple[Any, ...], ReplayPlan] = {}
+
+
+def _plan(config: ReplayConfig, traces: MatchedTraces, net: Net, stamps: tuple[int, ...]) -> ReplayPlan:
+    """Build a plan, or return the one built last for the same section, traces and net."""
+    known = (config.model_dump_json(), traces.folder, stamps, net.net_file, net.net_file.stat().st_mtime_ns)
+    if known not in _plans:
+        _plans.clear()
+        _plans[known] = _build(config, traces, net)
+    return _plans[known]
+
+
+def _build(config: ReplayConfig, traces: MatchedTraces, net: Net) -> ReplayPlan:
+    table = traces.trips
+    begin = table["begin"].to_physical().to_numpy()
+    end = table["end"].to_physical().to_numpy()
+    origin = begin if config.align == "start" else np.full(len(begin), _origin(config, begin))
+    begin, end = begin - origin, end - origin
+    chosen = _choose(config, table["vehicle"].to_list(), begin, end)
+    ids = _ids(config.name, table["vehicle"].to_list(), table["segment"].to_list())
+    chosen = chosen[np.argsort([ids[k] for k in chosen.tolist()], kind="stable")]
+    geometry = load_geometry(net)
+    edges = table["edges"].to_list()
+    ways = [path_along(geometry, edges[k]) for k in chosen.tolist()]
+    fixes = traces.fixes
+    bounds = np.concatenate([[0], np.cumsum(table["fixes"].to_numpy())])
+    t = fixes["time"].to_physical().to_numpy() - np.repeat(origin, table["fixes"].to_numpy())
+    s, residual = fixes["s"].to_numpy(), fixes["residual"].to_numpy()
+    xy = fixes.select("x", "y").to_numpy()
+    rows = [np.arange(bounds[k], bounds[k + 1]) for k in chosen.tolist()]
+    trips = tuple(
+        _trip(ids[k], edges[k], way, t[of], s[of])
+        for k, way, of in zip(chosen.tolist(), ways, rows, strict=True)
+    )
+    every = np.concatenate(rows)
+    span = int(max(end[chosen].max(), -begin[chosen].min())) * 2 + 2
+    number = np.repeat(np.arange(len(chosen)), [len(of) for of in rows])
+    s = np.minimum(s[every], np.array([way.length for way in ways])[number])
+    far, path_from = _one_after_another(ways)
+    return ReplayPlan(
+        trips=trips,
+        span=span,
+        fix_t=number * span + t[every],
+        fix_s=s,
+        fix_xy=xy[every],
+        fix_off=residual[every] > config.off_road,
+        path_from=path_from,
+        far=far,
+        xy=np.concatenate([way.xy for way in ways]),
+        piece_from=np.concatenate(
+            [way.piece_from + start for way, start in zip(ways, path_from, strict=True)]
+        ),
+        piece_edge=tuple(edge for way in ways for edge in way.piece_edge),
+        piece_lane=np.concatenate([way.piece_lane for way in ways]),
+    )
+
+
+def _one_after_another(ways: list[Way]) -> tuple[Floats, Floats]:
+    """Return the distances of all paths' points on one line, and where each path begins on it, 1 m apart."""
+    lengths = np.array([way.length + 1.0 for way in ways])
+    starts = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
+    return np.concatenate([way.far + start for way, start in zip(ways, starts, strict=True)]), starts
+
+
+def _trip(vehicle: str, edges: list[str], way: Way, t: Ints, s: Floats) -> ReplayTrip:
+    at = max(0, int(t[0]))
+    index, position = way.edges_at(np.interp([at], t, s))
+    k = min(int(np.searchsorted(t, at, side="right")), len(t) - 1)
+    speed = (s[k] - s[k - 1]) / ((t[k] - t[k - 1]) / US)
+    # Exactly at the end of its edge a vehicle would have left it.
+    place = min(float(position[0]), float(way.edge_length[index[0]]) - 0.1)
+    return ReplayTrip(
+        vehicle, int(t[0]), int(t[-1]), tuple(edges[int(index[0]) :]), max(0.0, place), float(speed)
+    )
+
+
+def _origin(config: ReplayConfig, begin: Ints) -> int:
+    """Return the traces' time (us) at which the simulation starts."""
+    if config.begin is None:
+        return int(begin.min())
+    text = config.begin
+    try:
+        if " " in text:
+            moment = datetime.fromisoformat(text)
+        else:
+            day = datetime.fromisoformat("1970-01-01") + (_moment(int(begin.min())) - _moment(0))
+            moment = datetime.fromisoformat(f"{day:%Y-%m-%d} {text}")
+    except ValueError:
+        raise ScenarioError(f"'{text}' is not a time of day such as '08:00:00'", key=f"{KEY}.begin") from None
+    return round((moment - _moment(0)).total_seconds()) * US
+
+
+@lru_cache(maxsize=4)
+def _moment(t_us: int) -> datetime:
+    from datetime import timedelta
+
+    return datetime(1970, 1, 1) + timedelta(microseconds=t_us)
+
+
+def _choose(config: ReplayConfig, vehicles: list[str], begin: Ints, end: Ints) -> Ints:
+    """Return the numbers of the trips that the scenario asks for."""
+    wanted = np.ones(len(vehicles), bool)
+    if config.vehicles is not None:
+        for name in config.vehicles:
+            if name not in vehicles:
+                raise ScenarioError(
+                    f"no trip of a vehicle '{name}'{nearest(name, set(vehicles))}", key=f"{KEY}.vehicles"
+                )
+        wanted = np.isin(np.array(vehicles), config.vehicles)
+    late = wanted & (end > 0)
+    if not late.any():
+        raise ScenarioError(f"no trip ends after {config.begin}", key=f"{KEY}.begin")
+    found = late
+    if config.cover:
+        found = late & (begin <= 0) & (end >= round(config.cover * US))
+        if not found.any():
+            raise ScenarioError(
+                f"no trip is on the road from the start until {config.cover:g} s", key=f"{KEY}.cover"
+            )
+    chosen = np.flatnonzero(found)
+    if config.count is not None:
+        if len(chosen) < config.count:
+            raise ScenarioError(f"only {len(chosen)} trips are there to choose from", key=f"{KEY}.count")
+        chosen = chosen[: config.count]
+    return chosen
+
+
+def _ids(name: str, vehicles: list[str], segments: list[int]) -> list[str]:
+    """Return each trip's vehicle id; a trace's name that SUMO or a file could not take becomes a number."""
+    rank = {vehicle: k for k, vehicle in enumerate(sorted(set(vehicles)))}
+    plain = all(_PLAIN_ID.fullmatch(vehicle) for vehicle in rank)
+    found: list[str] = []
+    seen: dict[tuple[str, int], int] = {}
+    for vehicle, segment in zip(vehicles, segments, strict=True):
+        piece = seen[vehicle, segment] = seen.get((vehicle, segment), -1) + 1
+        who = vehicle if plain else f"n{rank[vehicle]:06d}"
+        found.append(f"{name}.{who}.{segment}" + (f".{piece}" if piece else ""))
+    return found
+
+
+def start_replay(traffic: TrafficConfig, net: Net) -> Replay | None:
+    """Return the replay of a simulation that begins; errors as :func:`replay_plan`."""
+    plan = replay_plan(traffic, net)
+    return None if plan is None else Replay(plan)
+
+
+class Replay:
+    """The state of a replay in a running simulation: who is where, and how far SUMO's places are from the traces'."""
+
+    def __init__(self, plan: ReplayPlan) -> None:
+        self.plan = plan
+        self.ids = tuple(trip.id for trip in plan.trips)
+        self._key = entity_keys(self.ids)
+        self._begin = np.array([trip.depart_us for trip in plan.trips], np.int64)
+        self._end = np.array([trip.end_us for trip in plan.trips], np.int64)
+        self._over = np.zeros(len(self.ids), bool)
+        self._placed: Ints = np.empty(0, np.int64)
+        self._target: Floats = np.empty((0, 2))
+        self._seen = np.zeros(len(self.ids), bool)
+        self._worst, self._sum, self._n, self._off, self._lost = 0.0, 0.0, 0, 0, 0
+
+    def finished(self, t_us: int, present: Collection[str]) -> list[str]:
+        """Return who is still *present* though the trace ended before *t_us*; each is named once."""
+        ended = np.flatnonzero((self._end < t_us) & ~self._over)
+        self._over[ended] = True
+        return [self.ids[k] for k in ended.tolist() if self.ids[k] in present]
+
+    def moves(self, t_us: int, *here: Mapping[str, object]) -> tuple[list[str], tuple[list[Any], ...]]:
+        """Return ids and the columns of SUMO's moveToXY for *t_us*, for the vehicles that are in one of *here*."""
+        due = np.flatnonzero((self._begin <= t_us) & (t_us <= self._end))
+        alive = [k for k in due.tolist() if any(self.ids[k] in group for group in here)]
+        self._lost += int(self._seen[due].sum()) - int(self._seen[alive].sum())
+        which = np.array(alive, np.int64)
+        self._placed = which
+        if not alive:
+            return [], ()
+        xy, angle, piece, off = self.plan.place(which, t_us)
+        self._target = xy
+        self._off += int(off.sum())
+        edges = [
+            "" if away else self.plan.piece_edge[p]
+            for p, away in zip(piece.tolist(), off.tolist(), strict=True)
+        ]
+        lanes = np.where(off, 0, self.plan.piece_lane[piece])
+        keep = np.where(off, _FREE, _KEEP)
+        columns = (edges, lanes.tolist(), xy[:, 0].tolist(), xy[:, 1].tolist(), angle.tolist(), keep.tolist())
+        return [self.ids[k] for k in alive], columns
+
+    def measure(self, state: TrafficState) -> None:
+        """Compare where the vehicles are in *state* with where the last moves put them."""
+        if not len(self._placed) or not len(state):
+            return
+        key = self._key[self._placed]
+        row = np.minimum(np.searchsorted(state.key, key), len(state) - 1)
+        found = state.key[row] == key
+        self._seen[self._placed[found]] = True
+        self._lost += int((~found & self._seen[self._placed]).sum())
+        error = np.hypot(*(state.xy[row[found]] - self._target[found]).T)
+        self._worst = max(self._worst, float(error.max(initial=0.0)))
+        self._sum += float(error.sum())
+        self._n += len(error)
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return ``replay_vehicles`` (entered so far), errors (m), share of places off the road, vehicle steps lost."""
+        n = self._n
+        values = (
+            float(self._seen.sum()),
+            self._worst if n else None,
+            self._sum / n if n else None,
+            self._off / n if n else None,
+            float(self._lost),
+        )
+        return dict(zip(METRICS, values, strict=True))
