@@ -1,0 +1,157 @@
+"""``python -m agents.hybrid_mappo.train_predictor``: train a trajectory predictor, and fit the linear one beside it.
+
+Traffic is recorded first where the folder of tapes does not hold it.  A quarter of the tapes is kept for testing.
+Called again with the same folder it goes on, or ends at once if it had ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.hybrid_mappo.linear import LinearAr, constant_velocity, persistence
+from agents.hybrid_mappo.predictor import Predictor, ar_bytes, load, lstm_bytes
+from agents.hybrid_mappo.predictor_data import Box, Windows, split, tape_windows
+from agents.hybrid_mappo.predictor_scores import scores
+from agents.hybrid_mappo.predictor_training import CURVE, RECIPES, PredictorConfig, recipe, train_predictor
+from cosim.errors import CosimError
+from cosim.experiments.axes import parse_seeds
+from cosim.experiments.tapes import record_tapes
+from cosim.randomness import stream_key
+from cosim.scenario import load_scenario
+from cosim.tasks.migration import MobilityTape, load_tape
+
+EVERY = 2.0
+"""Seconds between the beginnings of training windows: those of one slot begin at several phases of the lights."""
+_AR_WINDOWS = 150_000
+
+
+@dataclass(frozen=True)
+class Data:
+    """Windows of recorded traffic on two sides of a split, and where its RSUs are."""
+
+    train: Windows
+    test: Windows
+    box: Box
+    rsu_xy: Any
+    reach: float | None
+
+
+def windows_of(tapes: Sequence[MobilityTape], period_s: float, seed: int) -> Data:
+    """Return the windows of tapes, three quarters of these for training."""
+    layout = tapes[0].layout
+    train, test = split(tape_windows(tapes, period_s, EVERY), seed)
+    return Data(train, test, Box.of(*layout.box), layout.xy, layout.reach)
+
+
+def fitted(data: Data, seed: int) -> LinearAr:
+    """Return AR(12) fitted to the training windows, or to 150 000 of them."""
+    rng = np.random.default_rng(stream_key(seed, "predictor-ar", 0))
+    some = np.sort(rng.permutation(len(data.train))[:_AR_WINDOWS])
+    return LinearAr.fit(data.train.where(some), data.box)
+
+
+def compared(data: Data, predictors: Mapping[str, Predictor]) -> dict[str, dict[str, float]]:
+    """Return the measures of several predictors on the test windows."""
+    test = data.test
+    return {
+        name: scores(test.future, predictor(test.past), data.box, data.rsu_xy, data.reach)
+        for name, predictor in predictors.items()
+    }
+
+
+def train(
+    tapes: Sequence[MobilityTape],
+    period_s: float,
+    config: PredictorConfig,
+    out: Path,
+    about: Mapping[str, Any],
+) -> Path:
+    """Train on tapes and write ``lstm-…`` and ``ar-…`` (safetensors, JSON, curve) into *out*; return the LSTM's file.
+
+    What is measured is what was written, weights in half precision.
+    """
+    data = windows_of(tapes, period_s, config.seed)
+    linear = fitted(data, config.seed)
+    trained = train_predictor(data.train, data.test, data.box, config, out, progress=_show)
+    scenario = tapes[0].scenario or "tapes"
+    whole = {
+        **about,
+        "scenario": scenario,
+        "period_s": period_s,
+        "every_s": EVERY,
+        "config": asdict(config),
+        "train_windows": len(data.train),
+        "train_tapes": len(set(data.train.groups.tolist())),
+        "test_tapes": len(set(data.test.groups.tolist())),
+    }
+    name = f"{scenario}-{period_s:g}s-s{config.seed}"
+    ar_file, lstm_file = out / f"ar-{name}.safetensors", out / f"lstm-{name}.safetensors"
+    ar_file.write_bytes(ar_bytes(linear, whole))
+    lstm_file.write_bytes(lstm_bytes(trained.weights, trained.frame, whole))
+    measured = compared(
+        data,
+        {
+            "lstm": load(lstm_file),
+            "ar": load(ar_file),
+            "constant_velocity": constant_velocity,
+            "persistence": persistence,
+        },
+    )
+    for file in (ar_file, lstm_file):
+        text = json.dumps({**whole, "evaluation": measured}, indent=2, sort_keys=True)
+        file.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    lstm_file.with_suffix(".curve.csv").write_bytes((out / CURVE).read_bytes())
+    for who, values in measured.items():
+        print(f"{who}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
+    return lstm_file
+
+
+def _show(row: Mapping[str, float]) -> None:
+    print(", ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m agents.hybrid_mappo.train_predictor", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("scenario", help="scenario of which traffic is taken, for example urban_avatar")
+    parser.add_argument("--tapes", required=True, help="folder of tapes; missing ones are recorded into it")
+    parser.add_argument("--seeds", default="1000:1200", help="of the tapes (default %(default)s)")
+    parser.add_argument(
+        "--period", type=float, default=10.0, help="s between positions (default %(default)s)"
+    )
+    parser.add_argument("--recipe", default="default", help=f"{', '.join(RECIPES)} (default %(default)s)")
+    parser.add_argument("--windows", type=int, help="windows to learn from, repetitions counted")
+    parser.add_argument("--hidden", type=int, help="width of the LSTM")
+    parser.add_argument("--target", help="position or displacement")
+    parser.add_argument("--seed", type=int, help="of the training")
+    parser.add_argument("--out", required=True, help="folder for checkpoints and results")
+    given = parser.parse_args(arguments)
+    config = recipe(
+        given.recipe, windows=given.windows, hidden=given.hidden, target=given.target, seed=given.seed
+    )
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    about = {"recipe": given.recipe, "command": shlex.join(["python", "-m", parser.prog.split()[-1], *words])}
+    try:
+        seeds = [int(seed) for seed in parse_seeds(given.seeds, "--seeds")]
+        found = record_tapes(load_scenario(given.scenario), seeds, given.tapes)
+        tapes = [load_tape(file) for file in found.files]
+        print(train(tapes, given.period, config, Path(given.out), about))
+    except CosimError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
