@@ -2,7 +2,8 @@
 
 :class:`Window` stands between the engine and the recorder of a run that has a window.  It passes on everything it is
 told and draws; what it orders of sumo-gui is neither in the simulation nor in the record.  A task says its actions in
-words if it has a method ``describe`` (:class:`Describes`), which is called only when there is a window.
+words if it has a method ``describe`` (:class:`Describes`), and shows lines and the load of stations if it has a method
+``picture`` (:class:`Shows`); both are called only when there is a window.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from cosim.engine import Recorder, Scheduled
 from cosim.errors import TrafficError
 from cosim.lockstep.protocol import Actions, Observations
-from cosim.tasks import Instant
+from cosim.tasks import Instant, Picture
 from cosim.traffic.gui import Canvas, GuiOptions, LeftWindow, StationMark, station_marks, view_box
 from cosim.traffic.nets import load_geometry
 from cosim.traffic.sumo import Traffic
@@ -36,6 +37,14 @@ class Describes(Protocol):
 
     def describe(self, actions: Actions) -> Sequence[str]:
         """Return one short text a row of *actions*, such as ``accelerate, keep lane``."""
+
+
+@runtime_checkable
+class Shows(Protocol):
+    """A task that shows lines and how full stations are."""
+
+    def picture(self, now: Instant) -> Picture:
+        """Return what to draw at this instant; called only when there is a window."""
 
 
 class Window:
@@ -69,6 +78,7 @@ class Window:
         self.canvas = Canvas(traffic.api)
         self.ranges: dict[str, float] = {}
         self.layers: list[Layer] = [lambda canvas, now: draw_network(canvas, now, self.ranges)]
+        self.layers += [_layer_of(s.task) for s in tasks if isinstance(s.task, Shows)]
         self._traffic = traffic
         self._tasks = {s.name: s.task for s in tasks}
         self._agents = dict(agents or {})
@@ -186,6 +196,19 @@ def draw_network(canvas: Canvas, now: Instant, ranges: Mapping[str, float]) -> N
     canvas.draw_links("serving", np.hstack([xy[served], network.station_xy[network.serving[served]]]))
     ends = [np.hstack([xy[d2d.tx], xy[d2d.rx]]) for d2d in network.d2d]
     canvas.draw_links("d2d", np.concatenate([np.empty((0, 4)), *ends]))
+
+
+def _layer_of(task: Shows) -> Layer:
+    """Return the layer that draws what *task* shows."""
+
+    def draw(canvas: Canvas, now: Instant) -> None:
+        picture = task.picture(now)
+        for kind, segments in picture.links.items():
+            canvas.draw_links(kind, segments)
+        if picture.levels:
+            canvas.draw_levels(picture.levels)
+
+    return draw
 
 
 def plain_words(actions: Actions) -> list[str]:

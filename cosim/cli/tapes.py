@@ -12,45 +12,27 @@ from typing import Annotated, Any
 import typer
 
 from cosim.cli.options import AsJson, Plugins, Settings
-from cosim.errors import ScenarioError
 
 
 def tapes_command(
     scenario: Annotated[str, typer.Argument(help="Scenario file or name (cosim list scenarios).")],
     seeds: Annotated[str, typer.Option(help="0:200 (0 to 199), 0,3,7 or a number.")],
     out: Annotated[Path, typer.Option(help="Folder; tapes that it holds already are kept.")],
-    every: Annotated[
-        str | None, typer.Option(help="Time between two whole states; default: the only task's period.")
-    ] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes; default: one a processor.")] = None,
     settings: Settings = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Record mobility tapes of a scenario's agent vehicles, for tasks whose decisions do not change the traffic."""
-    from cosim.clock import to_us
     from cosim.experiments.axes import parse_seeds
     from cosim.experiments.tapes import record_tapes
     from cosim.registry import load_plugins
     from cosim.scenario import load_scenario
-    from cosim.scenario.units import TIME
 
     load_plugins(plugin or ())
     whole = load_scenario(scenario, settings or ())
-    if every is None:
-        periods = {task.every_us for task in whole.tasks.values()}
-        if len(periods) != 1:
-            raise ScenarioError(
-                "--every: the scenario has no task, or tasks of several periods; say for example 20s"
-            )
-        period_us = periods.pop()
-    else:
-        try:
-            period_us = to_us(TIME.read(every))
-        except ValueError as error:
-            raise ScenarioError(f"--every: {error}") from None
     with _bar(quiet=as_json) as progress:
-        done = record_tapes(whole, parse_seeds(seeds), out, period_us=period_us, jobs=jobs, progress=progress)
+        done = record_tapes(whole, parse_seeds(seeds), out, jobs=jobs, progress=progress)
     if as_json:
         print(
             json.dumps(

@@ -12,10 +12,10 @@ from typing import Any
 
 from cosim.errors import CosimError
 from cosim.experiments.batch_worker import prepare
-from cosim.experiments.tapes import write_tape
+from cosim.experiments.tapes import Tapes, tapes_of, write_tape
 from cosim.lockstep.client import connect
 from cosim.lockstep.wire import Closed
-from cosim.scenario import Scenario, scenario_from_resolved
+from cosim.scenario import scenario_from_resolved
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
         setup, _ = channel.receive()
         try:
             prepare(setup)
-            scenario = scenario_from_resolved(setup["scenario"], setup["origin"])
+            tapes = tapes_of(scenario_from_resolved(setup["scenario"], setup["origin"]))
         except CosimError as error:
             channel.send({"type": "error", "text": str(error)})
             return
@@ -35,16 +35,16 @@ def main() -> None:
             header, _ = channel.receive()
             if header["type"] == "close":
                 return
-            channel.send({"type": "done", **_tape(scenario, int(header["run"]), setup)})
+            channel.send({"type": "done", **_tape(tapes, int(header["run"]), Path(setup["out"]))})
     except Closed:
         pass
     finally:
         channel.close()
 
 
-def _tape(scenario: Scenario, seed: int, setup: dict[str, Any]) -> dict[str, Any]:
+def _tape(tapes: Tapes, seed: int, folder: Path) -> dict[str, Any]:
     try:
-        lost, wall_s = write_tape(scenario, seed, setup["period_us"], Path(setup["out"]))
+        lost, wall_s = write_tape(tapes, seed, folder)
     except CosimError as error:
         return {"status": "failed", "error": str(error), "exit_code": error.exit_code}
     return {"status": "completed", "lost": lost, "wall_s": wall_s}

@@ -1,8 +1,9 @@
-"""Mobility tapes: the traffic of a scenario recorded without agents, for tasks whose decisions do not change it.
+"""Tapes: the traffic of a scenario recorded without agents, for tasks whose decisions do not change it.
 
 :func:`record_tapes` records one file a seed into a folder, several processes at a time, and goes on where an earlier
-call stopped.  A tape holds the :class:`~cosim.traffic.tracks.Tracks` of the scenario's agent vehicles (those of its
-groups of a CAV type) with the numbers that a task sees in lockstep on the same traffic.
+call stopped.  The scenario's agent vehicles (those of its groups of a CAV type) are followed, and the task that can
+be trained on tapes (:class:`~cosim.tasks.base.Taped`) makes its tape of their tracks, which hold the numbers that it
+sees in lockstep on the same traffic.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from cosim.assembly import plan
 from cosim.clock import US
 from cosim.errors import Interrupted, RecordingError, ScenarioError, TrafficError
 from cosim.experiments.pool import Outcome, Pool, ProcessWorker
@@ -25,16 +27,17 @@ from cosim.randomness import stream_key
 from cosim.recording.files import read_json, to_json, write_atomically
 from cosim.registry import plugins
 from cosim.scenario import Scenario
+from cosim.tasks import Taped
 from cosim.traffic.demand import group_ids
-from cosim.traffic.nets import find_net
+from cosim.traffic.nets import Net
 from cosim.traffic.sumo import Traffic, TrafficEvent
-from cosim.traffic.tracks import Tracks, follow
+from cosim.traffic.tracks import MissingVehicle, follow
 
 TAPES_JSON = "tapes.json"
 """The file that makes a folder one of tapes: which scenario they are of."""
-HISTORY = 12
-"""Slots before the first decision in which every agent vehicle must be on the road."""
 _MOST_DRAWS = 8
+_WHO = ("agent", "weights", "deadline")
+"""Keys of a task that decide nothing of its tapes."""
 _LEAVING = {
     "arrival": "reached the end of its route",
     "removal": "was removed after a collision",
@@ -77,56 +80,70 @@ def draw_seed(seed: int, draw: int) -> int:
     return seed if draw == 0 else stream_key(seed, "tape/replacement", draw) >> 1
 
 
-def record_tape(scenario: Scenario, seed: int, period_us: int) -> tuple[Tracks, str]:
-    """Return the tracks of the agent vehicles of *scenario*, and what an earlier draw lost (empty: nothing).
+@dataclass(frozen=True)
+class Tapes:
+    """What all tapes of a scenario have in common; :func:`tapes_of` makes it."""
 
-    All agent vehicles must be on the road from ``HISTORY`` slots of *period_us* before the end of the warm-up to
-    the end.  A draw of the traffic in which one is not is replaced by the next keyed seed (:func:`draw_seed`).
+    scenario: Scenario
+    net: Net
+    task: Taped
+    period_us: int
+    vehicles: tuple[str, ...]
 
-    Raises:
-        ScenarioError: no draw keeps all vehicles, or the scenario does not fit (:func:`agent_vehicles`).
-        TrafficError: SUMO died.
-    """
-    ids = agent_vehicles(scenario)
-    end_us = scenario.warmup_us + scenario.duration_us
-    from_us = scenario.warmup_us - HISTORY * period_us
-    if from_us < 0:
+    def record(self, seed: int) -> tuple[bytes, str]:
+        """Return the tape of *seed* as a file's bytes, and what an earlier draw lost (empty: nothing).
+
+        A draw of the traffic that lacks an agent vehicle is replaced by the next keyed seed (:func:`draw_seed`).
+
+        Raises:
+            ScenarioError: no draw keeps all vehicles, or the task cannot make a tape of this scenario's tracks.
+            TrafficError: SUMO died.
+        """
+        scenario, lost = self.scenario, ""
+        end_us = scenario.warmup_us + scenario.duration_us
+        for draw in range(_MOST_DRAWS):
+            drawn = draw_seed(seed, draw)
+            with Traffic(scenario.traffic, self.net, drawn) as traffic:
+                tracks, events = follow(
+                    traffic,
+                    self.vehicles,
+                    end_us=end_us,
+                    period_us=self.period_us,
+                    scenario=scenario.name,
+                    seed=drawn,
+                )
+            try:
+                return self.task.tape(tracks), lost
+            except MissingVehicle as missing:
+                lost = lost or _why(missing, events)
         raise scenario.error(
-            "warmup",
-            f"must hold {HISTORY} slots of {period_us / US:g} s, the history before the first decision",
+            "traffic.vehicles", f"no draw of {_MOST_DRAWS} keeps all agent vehicles; of seed {seed}, {lost}"
         )
+
+
+def tapes_of(scenario: Scenario) -> Tapes:
+    """Check what recording *scenario* needs; ScenarioError if it has no task for tapes, or several, or does not fit."""
+    ready = plan(scenario)
+    able = [s for s in ready.tasks if isinstance(s.task, Taped)]
+    if len(able) != 1:
+        found = ", ".join(s.name for s in able) or "none"
+        raise scenario.error(
+            "tasks", f"one task must be trainable on tapes; of this scenario's tasks: {found}"
+        )
+    task, period_us = able[0].task, able[0].rate.period_us
+    assert isinstance(task, Taped)
     for key, length in (("warmup", scenario.warmup_us), ("duration", scenario.duration_us)):
-        if length % period_us or period_us % scenario.step_us:
+        if length % period_us:
             raise scenario.error(key, f"is not a whole number of slots of {period_us / US:g} s")
-    net = find_net(scenario.traffic.net, scenario.traffic.variant)
-    lost = ""
-    for draw in range(_MOST_DRAWS):
-        drawn = draw_seed(seed, draw)
-        with Traffic(scenario.traffic, net, drawn) as traffic:
-            tracks, events = follow(
-                traffic, ids, end_us=end_us, period_us=period_us, scenario=scenario.name, seed=drawn
-            )
-        missing = _missing(tracks, events, from_us)
-        if not missing:
-            return tracks, lost
-        lost = lost or missing
-    raise scenario.error(
-        "traffic.vehicles", f"no draw of {_MOST_DRAWS} keeps all agent vehicles; of seed {seed}, {lost}"
-    )
+    return Tapes(scenario, ready.net, task, period_us, agent_vehicles(scenario))
 
 
-def _missing(tracks: Tracks, events: Sequence[TrafficEvent], from_us: int) -> str:
-    """Return, in words, the first agent vehicle that is not on the road at some slot from *from_us* on."""
-    gone = ~tracks.present[from_us // tracks.period_us :]
-    slots, vehicles = np.nonzero(gone)
-    if not len(slots):
-        return ""
-    name = tracks.ids[vehicles[0]]
-    t_us = from_us + int(slots[0]) * tracks.period_us
+def _why(missing: MissingVehicle, events: Sequence[TrafficEvent]) -> str:
+    """Say why a vehicle was not on the road."""
     for event in events:
-        if event.id == name and event.kind in _LEAVING and event.t_us <= t_us:
-            return f"{name} {_LEAVING[event.kind]} at {event.t_us / US:g} s"
-    return f"{name} has not entered by {t_us / US:g} s"
+        if event.id == missing.vehicle and event.kind in _LEAVING and event.t_us <= missing.t_us:
+            return f"{event.id} {_LEAVING[event.kind]} at {event.t_us / US:g} s"
+    return f"{missing.vehicle} has not entered by {missing.t_us / US:g} s"
 
 
 def record_tapes(
@@ -134,17 +151,15 @@ def record_tapes(
     seeds: Sequence[int],
     out: str | Path,
     *,
-    period_us: int,
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
     """Record a tape a seed as ``OUT/sSEED.npz``; those that are there already are kept.
 
     Args:
-        scenario: its tasks are not run.
+        scenario: its tasks are not run, but one of them makes the tapes (:func:`tapes_of`).
         seeds: seeds of the traffic.
         out: a folder of this scenario's tapes, or one that is new or empty.
-        period_us: microseconds between two whole states, the task's decision period.
         jobs: processes (None: one a processor); with 1 the simulations run in this process.
         progress: called with (done, all).
 
@@ -156,9 +171,9 @@ def record_tapes(
     """
     if jobs is not None and jobs < 1:
         raise ScenarioError(f"--jobs {jobs}: must be at least 1")
-    agent_vehicles(scenario)
+    tapes = tapes_of(scenario)
     folder = Path(out).expanduser().absolute()
-    _claim(folder, scenario, period_us)
+    _claim(folder, scenario, tapes.net)
     files = [folder / f"s{seed}.npz" for seed in seeds]
     todo = [seed for seed, file in zip(seeds, files, strict=True) if not file.is_file()]
     done = len(files) - len(todo)
@@ -174,36 +189,30 @@ def record_tapes(
         if progress is not None:
             progress(done + len(walls), len(files))
 
-    _record_all(scenario, todo, folder, period_us, jobs or _processors(), took)
+    _record_all(tapes, todo, folder, jobs or _processors(), took)
     return Recording(tuple(files), len(todo), replaced, float(np.mean(walls)) if walls else 0.0)
 
 
-def write_tape(scenario: Scenario, seed: int, period_us: int, folder: Path) -> tuple[str, float]:
-    """Record one tape into *folder*; return what :func:`record_tape` says was lost, and the wall time, s."""
+def write_tape(tapes: Tapes, seed: int, folder: Path) -> tuple[str, float]:
+    """Record one tape into *folder*; return what an earlier draw lost, and the wall time, s."""
     began = time.monotonic()
-    tracks, lost = record_tape(scenario, seed, period_us)
-    write_atomically(folder / f"s{seed}.npz", tracks.save(), sync=False)
+    data, lost = tapes.record(seed)
+    write_atomically(folder / f"s{seed}.npz", data, sync=False)
     return lost, time.monotonic() - began
 
 
 def _record_all(
-    scenario: Scenario,
-    seeds: Sequence[int],
-    folder: Path,
-    period_us: int,
-    jobs: int,
-    took: Callable[[int, str, float], None],
+    tapes: Tapes, seeds: Sequence[int], folder: Path, jobs: int, took: Callable[[int, str, float], None]
 ) -> None:
     """Record the tapes of *seeds* and call *took* with (seed, what was lost, wall time) as they are done."""
     jobs = min(jobs, len(seeds))
     if jobs <= 1:
         for seed in seeds:
-            took(seed, *write_tape(scenario, seed, period_us, folder))
+            took(seed, *write_tape(tapes, seed, folder))
         return
     setup = {
-        "scenario": scenario.resolved(),
-        "origin": scenario.name,
-        "period_us": period_us,
+        "scenario": tapes.scenario.resolved(),
+        "origin": tapes.scenario.name,
         "out": str(folder),
         "folder": str(Path.cwd()),
         "path": [p for p in sys.path if isinstance(p, str) and p],
@@ -226,16 +235,17 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _claim(folder: Path, scenario: Scenario, period_us: int) -> None:
+def _claim(folder: Path, scenario: Scenario, net: Net) -> None:
     """Make *folder* one of this scenario's tapes; errors if it holds other things."""
-    about = _about(scenario, period_us)
+    about = _about(scenario, net)
     file = folder / TAPES_JSON
     if file.is_file():
         found = read_json(file)
         if found.get("id") != about["id"]:
             name = found.get("scenario", {}).get("name", "?")
             raise ScenarioError(
-                f"{folder}: holds tapes of scenario '{name}' with other traffic, times or net; choose another --out"
+                f"{folder}: holds tapes of scenario '{name}' with other traffic, times, task or net;"
+                " choose another --out"
             )
         return
     try:
@@ -249,16 +259,17 @@ def _claim(folder: Path, scenario: Scenario, period_us: int) -> None:
     write_atomically(file, to_json(about, sort=False), sync=False)
 
 
-def _about(scenario: Scenario, period_us: int) -> dict[str, Any]:
+def _about(scenario: Scenario, net: Net) -> dict[str, Any]:
     """Return what a folder of tapes says of itself; ``id`` is the same for all that decides what is on a tape."""
-    net = find_net(scenario.traffic.net, scenario.traffic.variant)
     resolved = scenario.resolved()
     decisive = {
         "traffic": resolved["traffic"] | {"backend": ""},
-        "warmup": resolved["warmup"],
-        "duration": resolved["duration"],
-        "period_us": period_us,
+        "times": [resolved["warmup"], resolved["duration"]],
+        "tasks": {
+            name: {key: value for key, value in task.items() if key not in _WHO}
+            for name, task in resolved["tasks"].items()
+        },
         "net": net.sha256(),
     }
     digest = hashlib.sha256(to_json(decisive, sort=True)).hexdigest()
-    return {"id": digest, "period_us": period_us, "net_sha256": net.sha256(), "scenario": resolved}
+    return {"id": digest, "net_sha256": net.sha256(), "scenario": resolved}

@@ -4,6 +4,6 @@
 reads the traffic state (and the network's) and gives orders; it knows no learning method.
 """
 
-from cosim.tasks.base import Instant, Task, TaskContext, TaskEvent, tasks
+from cosim.tasks.base import Instant, Picture, Taped, Task, TaskContext, TaskEvent, tasks
 
-__all__ = ["Instant", "Task", "TaskContext", "TaskEvent", "tasks"]
+__all__ = ["Instant", "Picture", "Taped", "Task", "TaskContext", "TaskEvent", "tasks"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from cosim.traffic.state import TrafficState, VehicleType
 
 if TYPE_CHECKING:
     from cosim.traffic.sumo import TrafficEvent
+    from cosim.traffic.tracks import Tracks
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,14 @@ class Task(Protocol):
 
     def metrics(self) -> dict[str, float | None]:
         """Return the task's metrics over the measured time, SI; None where nothing was measured."""
+
+
+@runtime_checkable
+class Taped(Protocol):
+    """A task whose decisions never change the traffic: it may be trained on tapes instead of a running SUMO."""
+
+    def tape(self, tracks: Tracks) -> bytes:
+        """Return what the task needs of recorded tracks, as the bytes of a file; ScenarioError if they do not do."""
 
 
 tasks: Registry[type[Task]] = Registry("cosim.tasks", "task")

@@ -12,7 +12,7 @@ import ctypes
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ from cosim.traffic.nets import Net, load_geometry
 Floats = NDArray[np.float64]
 Colour = tuple[int, int, int, int]
 """Red, green, blue and opacity, 0 to 255."""
+Place = tuple[float, float]
+"""x and y, m."""
 Box = tuple[float, float, float, float]
 """xmin, ymin, xmax, ymax, m."""
 
@@ -42,11 +44,23 @@ _FAR_BELOW = 2.9
 
 STATION_COLOURS: dict[str, Colour] = {"rsu": (209, 50, 31, 255), "bs": (126, 63, 178, 255)}
 _OTHER_STATION: Colour = (32, 120, 96, 255)
-LINK_COLOURS: dict[str, Colour] = {"serving": (209, 50, 31, 160), "d2d": (230, 140, 0, 200)}
+LINK_COLOURS: dict[str, Colour] = {
+    "serving": (209, 50, 31, 160),
+    "d2d": (230, 140, 0, 200),
+    "avatar": (209, 50, 31, 200),
+    "pre_migration": (0, 114, 178, 220),
+}
+_LEVEL_COLOUR: Colour = (230, 140, 0, 230)
+_GAUGE_COLOUR: Colour = (60, 66, 72, 255)
+_NO_COLOUR: Colour = (0, 0, 0, 0)
+POI_TEXT = "cosim.text"
+"""Parameter of a point of interest that is written beside its name."""
 _CORNERS = 72
 _DISC_OPACITY, _EDGE_OPACITY = 20, 130
 _LINE_M = 0.3
 _MARGIN = 0.04
+_GAUGE = 0.04
+"""Height of a station's gauge as a share of the width of the view shown first."""
 # SUMO draws shapes of negative layers beneath the road; buildings lie on -1, vehicles are drawn above 100.
 _DISC_LAYER, _LINK_LAYER, _STATION_LAYER = -10, 90, 200
 
@@ -169,7 +183,9 @@ def _scheme(name: str, vehicle_size: str) -> str:
         '                  vehicleText_size="60" vehicleText_constantSize="1"\n'
         '                  vehicleText_color="20,20,20" vehicleText_bgColor="255,255,255,200"/>\n'
         '        <pois poi_minSize="0" poi_exaggeration="1" poi_constantSize="1"\n'
-        '              poiName_show="1" poiName_size="50" poiName_constantSize="1" poiName_color="20,20,20"/>\n'
+        '              poiName_show="1" poiName_size="50" poiName_constantSize="1" poiName_color="20,20,20"\n'
+        f'              poiTextParam="{POI_TEXT}" poiText_show="1" poiText_size="50" poiText_constantSize="1"\n'
+        '              poiText_color="20,20,20"/>\n'
         '        <legend showSizeLegend="1"/>\n'
         "    </scheme>\n"
     )
@@ -227,11 +243,14 @@ class Canvas:
         self.api = api
         self.stations: dict[str, StationMark] = {}
         self._links: dict[str, _Links] = {}
+        self._levels: dict[str, tuple[float, str]] = {}
         self._schemes = False
+        self._box: Box = (0.0, 0.0, 0.0, 0.0)
 
     def show(self, box: Box, settings: Path | None = None) -> None:
         """Bring *box* into view; with view *settings* that have our two schemes, follow the zoom from then on."""
         self.api.gui.setBoundary(VIEW, *box)
+        self._box = box
         text = settings.read_text(encoding="utf-8") if settings else view_settings_text()
         self._schemes = all(f'name="{name}"' in text for name in (NEAR, FAR))
         self.follow_zoom()
@@ -301,6 +320,44 @@ class Canvas:
         for k in range(both, len(old)):
             self.api.polygon.remove(f"link.{kind}.{k}")
         self._links[kind] = _Links(new, paint)
+
+    def draw_levels(self, levels: Mapping[str, tuple[float, str]]) -> None:
+        """Show a gauge with a text beside each of these drawn stations, filled from 0 to 1; others have none.
+
+        Gauges stand on the side of their station that is away from the middle of the view shown first.
+        """
+        polygon, poi = self.api.polygon, self.api.poi
+        known = {name: shown for name, shown in levels.items() if name in self.stations}
+        for name in self._levels.keys() - known.keys():
+            polygon.remove(f"{name}.level")
+            polygon.remove(f"{name}.gauge")
+            poi.remove(f"{name}.load")
+        for name, (level, text) in known.items():
+            if self._levels.get(name) == (level, text):
+                continue
+            filled, full, label = self._gauge(self.stations[name], min(max(level, 0.0), 1.0))
+            if name in self._levels:
+                polygon.setShape(f"{name}.level", filled)
+            else:
+                polygon.add(f"{name}.level", filled, _LEVEL_COLOUR, True, "level", _LINK_LAYER)
+                polygon.add(f"{name}.gauge", [*full, full[0]], _GAUGE_COLOUR, False, "level", _LINK_LAYER + 1)
+                poi.add(f"{name}.load", *label, _NO_COLOUR, "level", _LINK_LAYER + 1)
+            poi.setParameter(f"{name}.load", POI_TEXT, text)
+        self._levels = known
+
+    def _gauge(self, mark: StationMark, level: float) -> tuple[list[Place], list[Place], Place]:
+        """Return the corners of a station's gauge as far as it is filled, those of all of it, and its text's place."""
+        xmin, ymin, xmax, ymax = self._box
+        size = _GAUGE * max(xmax - xmin, 2 * (ymax - ymin))  # the view is about twice as wide as high
+        up = size if mark.y >= (ymin + ymax) / 2 else -size
+        low, left, right = mark.y + up / 2, mark.x - size / 6, mark.x + size / 6
+
+        def bar(share: float) -> list[Place]:
+            high = low + share * up
+            return [(left, low), (right, low), (right, high), (left, high)]
+
+        # SUMO does not draw a shape without area.
+        return bar(max(level, 1e-3)), bar(1.0), (mark.x, low + up + (0.2 if up > 0 else -0.4) * size)
 
     def write(self, thing: str, texts: Iterable[tuple[str, str]]) -> None:
         """Give a vehicle, or a station that is drawn, parameters that sumo-gui's parameter window shows."""

@@ -1,18 +1,14 @@
-"""Tracks: where some vehicles of a run were, as arrays, recorded from SUMO once and read many times.
+"""Tracks: where some vehicles of a run were, as arrays, recorded from SUMO once.
 
 A task whose decisions never change the traffic can be trained on tracks instead of a running SUMO.  They hold the
 numbers of :class:`~cosim.traffic.state.TrafficState` themselves, so :meth:`Tracks.state` gives a task the very
-doubles that it would see in lockstep.  Files are plain NumPy archives (``.npz``) without pickled objects; equal
-tracks give equal bytes.
+doubles that it would see in lockstep.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,9 +20,16 @@ from cosim.traffic.state import TrafficState, VehicleType, entity_key
 from cosim.traffic.sumo import Traffic, TrafficEvent
 
 Floats = NDArray[np.float64]
-_FORMAT = 1
 _COLUMNS = ("z", "angle", "speed", "accel", "s")
 _INDICES = ("edge", "lane", "type")
+
+
+class MissingVehicle(ScenarioError):
+    """A vehicle that has to be on the road at ``t_us`` is not."""
+
+    def __init__(self, vehicle: str, t_us: int) -> None:
+        super().__init__(f"{vehicle} is not on the road at {t_us / US:g} s")
+        self.vehicle, self.t_us = vehicle, t_us
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,53 +102,6 @@ class Tracks:
             types=self.types,
             **rows,
         )
-
-    def save(self) -> bytes:
-        """Return the tracks as the bytes of an ``.npz`` file."""
-        kinds = self.types
-        arrays: dict[str, Any] = {
-            "format": _FORMAT,
-            "scenario": self.scenario,
-            "seed": np.uint64(self.seed),
-            "step_us": self.step_us,
-            "period_us": self.period_us,
-            "ids": np.array(self.ids),
-            "edges": np.array(self.edges),
-            "type_ids": np.array([kind.id for kind in kinds]),
-            "type_sizes": np.array([(kind.length, kind.width, kind.height) for kind in kinds]),
-            "type_cav": np.array([kind.cav for kind in kinds]),
-            **{name: getattr(self, name) for name in ("step_xy", *_COLUMNS, *_INDICES)},
-        }
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        return buffer.getvalue()
-
-
-def load_tracks(path: str | Path) -> Tracks:
-    """Read what :meth:`Tracks.save` gave; ScenarioError if the file is missing or holds something else."""
-    wanted = {field.name for field in fields(Tracks)} - {"types"} | {"type_ids", "type_sizes", "type_cav"}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not wanted <= set(file.files) or int(file["format"]) != _FORMAT:
-                raise ScenarioError(f"{path}: not a tape of this version of cosim; record it again")
-            data = {name: file[name] for name in wanted}
-    except FileNotFoundError:
-        raise ScenarioError(f"{path}: no such tape") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as why:
-        raise ScenarioError(f"{path}: not a tape ({' '.join(str(why).split())})") from why
-    sizes = zip(
-        data.pop("type_ids").tolist(),
-        data.pop("type_sizes").tolist(),
-        data.pop("type_cav").tolist(),
-        strict=True,
-    )
-    for name in ("seed", "step_us", "period_us"):
-        data[name] = int(data[name])
-    for name in ("ids", "edges"):
-        data[name] = tuple(data[name].tolist())
-    data["scenario"] = str(data["scenario"])
-    types = tuple(VehicleType(name, size[0], size[1], size[2], cav) for name, size, cav in sizes)
-    return Tracks(types=types, **data)
 
 
 def follow(

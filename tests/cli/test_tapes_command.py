@@ -10,10 +10,21 @@ from typer.testing import CliRunner
 
 from cosim.cli import app
 from cosim.errors import ScenarioError
-from cosim.traffic.tracks import load_tracks
+from cosim.tasks.migration import load_tape
 
 NOW = ["--set", "traffic.vehicles.0.depart=0", "--set", "traffic.vehicles.1.depart=0"]
-SHORT = ["urban_avatar", "--set", "warmup=60", "--set", "duration=4", *NOW, "--every", "2 s", "--jobs", "1"]
+SHORT = [
+    "urban_avatar",
+    "--set",
+    "warmup=60",
+    "--set",
+    "duration=4",
+    *NOW,
+    "--set",
+    "tasks.migration.every=2",
+    "--jobs",
+    "1",
+]
 
 
 def tapes(*words: str) -> str:
@@ -30,15 +41,15 @@ def test_the_command_records_and_goes_on_with_what_is_missing(tmp_path: Path) ->
     said = tapes(*SHORT, "--seeds", "7:9", *out, "--json")
     found = json.loads(said)
     assert (found["tapes"], found["new"], found["replaced"]) == (2, 1, {})
-    assert load_tracks(tmp_path / "tapes" / "s8.npz").seed == 8
+    assert load_tape(tmp_path / "tapes" / "s8.npz").seed == 8
 
 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         (["--seeds", "x"], "--seeds: 'x' is no seed"),
-        (["--seeds", "0", "--every", "20 m"], "--every: '20 m' is a length, not a time"),
         (["--seeds", "0", "--jobs", "0"], "--jobs 0: must be at least 1"),
+        (["--seeds", "0", "--set", "tasks.migration=null"], "urban_avatar.yaml"),
     ],
 )
 def test_what_cannot_be_recorded_is_one_line(words: list[str], why: str, tmp_path: Path) -> None:
@@ -46,8 +57,3 @@ def test_what_cannot_be_recorded_is_one_line(words: list[str], why: str, tmp_pat
         tapes(*SHORT, *words, "--out", str(tmp_path))
     assert why in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_the_period_is_that_of_the_only_task_or_has_to_be_said(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="--every: the scenario has no task"):
-        tapes("urban_rsu", "--seeds", "0", "--out", str(tmp_path))

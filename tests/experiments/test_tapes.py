@@ -6,19 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from cosim.clock import US
 from cosim.errors import RecordingError, ScenarioError
-from cosim.experiments.tapes import agent_vehicles, draw_seed, record_tape, record_tapes
+from cosim.experiments.tapes import agent_vehicles, draw_seed, record_tapes, tapes_of
 from cosim.scenario import Scenario, load_scenario, scenario_from_resolved
-from cosim.traffic.tracks import load_tracks
+from cosim.tasks.migration import load_tape
+from cosim.traffic.nets import find_net
+from cosim.traffic.sumo import Traffic
+from cosim.traffic.tracks import follow
 
-SLOT = 2 * US
+TASK = {"every": 2, "agent": "common.random", "space": "remote", "vehicles": 3}
 
 
-def ring(*, latest: float = 4.0, **more: Any) -> Scenario:
+def ring(*, latest: float = 4.0, task: Any = {}, **more: Any) -> Scenario:  # noqa: B006
     """Three agent vehicles that enter the ring until *latest*, and must be there from 16 s on."""
     group = {"name": "a", "route": "ring_0", "type": "avatar", "count": 3, "depart_speed": 25}
     data: dict[str, Any] = {
@@ -33,6 +35,7 @@ def ring(*, latest: float = 4.0, **more: Any) -> Scenario:
         },
     }
     data["traffic"].update(more)
+    data["tasks"] = {"migration": TASK | task}
     return scenario_from_resolved(data, "ring")
 
 
@@ -42,23 +45,21 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_what_is_missing_is_recorded_and_what_is_there_is_kept(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    first = record_tapes(
-        ring(), (5, 6, 7), tmp_path, period_us=SLOT, jobs=1, progress=lambda *now: seen.append(now)
-    )
+    first = record_tapes(ring(), (5, 6, 7), tmp_path, jobs=1, progress=lambda *now: seen.append(now))
     assert [file.name for file in first.files] == ["s5.npz", "s6.npz", "s7.npz"]
     assert (first.new, first.replaced) == (3, {})
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     before = contents(tmp_path)
     (tmp_path / "s6.npz").unlink()
     (tmp_path / "s7.npz").write_bytes(b"kept")
-    again = record_tapes(ring(), (5, 6, 7), tmp_path, period_us=SLOT, jobs=1)
+    again = record_tapes(ring(), (5, 6, 7), tmp_path, jobs=1)
     assert again.new == 1
     assert contents(tmp_path) == before | {"s7.npz": b"kept"}
 
 
 def test_tapes_are_the_same_whatever_the_number_of_processes(tmp_path: Path) -> None:
     for jobs in (1, 2):
-        record_tapes(ring(), range(4), tmp_path / str(jobs), period_us=SLOT, jobs=jobs)
+        record_tapes(ring(), range(4), tmp_path / str(jobs), jobs=jobs)
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
     assert len({*contents(tmp_path / "1").values()}) == 5
 
@@ -67,37 +68,36 @@ def test_a_process_that_cannot_record_says_why_as_this_process_would(tmp_path: P
     said = []
     for jobs in (1, 2):
         with pytest.raises(ScenarioError) as error:
-            record_tapes(ring(latest=1e4), (0, 1), tmp_path / str(jobs), period_us=SLOT, jobs=jobs)
+            record_tapes(ring(latest=1e4), (0, 1), tmp_path / str(jobs), jobs=jobs)
         said.append(str(error.value).replace("seed 1", "seed 0"))
     assert said[0] == said[1]
 
 
 def test_a_folder_of_another_scenario_is_refused(tmp_path: Path) -> None:
-    record_tapes(ring(), (0,), tmp_path / "t", period_us=SLOT, jobs=1)
-    for other, period_us in ((ring(latest=3.0), SLOT), (ring(), US)):
+    record_tapes(ring(), (0,), tmp_path / "t", jobs=1)
+    for other in (ring(latest=3.0), ring(task={"every": 1}), ring(task={"stations": "rsu_[012]"})):
         with pytest.raises(ScenarioError, match="holds tapes of scenario 'ring' with other traffic"):
-            record_tapes(other, (1,), tmp_path / "t", period_us=period_us, jobs=1)
+            record_tapes(other, (1,), tmp_path / "t", jobs=1)
+    assert record_tapes(ring(task={"agent": "hybrid_mappo.npm"}), (0,), tmp_path / "t").new == 0
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RecordingError, match="not empty"):
-        record_tapes(ring(), (0,), tmp_path, period_us=SLOT, jobs=1)
+        record_tapes(ring(), (0,), tmp_path, jobs=1)
     about = json.loads((tmp_path / "t" / "tapes.json").read_text())
     assert scenario_from_resolved(about["scenario"]) == ring()
 
 
 def test_a_draw_that_lacks_a_vehicle_is_replaced_by_the_next_keyed_seed(tmp_path: Path) -> None:
     late = ring(latest=30.0)
-    done = record_tapes(late, range(6), tmp_path, period_us=SLOT, jobs=1)
+    done = record_tapes(late, range(6), tmp_path, jobs=1)
     assert done.replaced
     for seed in range(6):
-        tracks = load_tracks(tmp_path / f"s{seed}.npz")
-        assert tracks.present[8:].all()
-        assert (tracks.seed == seed) == (seed not in done.replaced)
+        tape = load_tape(tmp_path / f"s{seed}.npz")
+        assert (tape.seed == seed) == (seed not in done.replaced)
         if seed in done.replaced:
-            assert tracks.seed in [draw_seed(seed, k) for k in range(1, 8)]
+            assert tape.seed in [draw_seed(seed, k) for k in range(1, 8)]
             # What stands on the tape is the run of the seed that it names.
-            again, lost = record_tape(late, tracks.seed, SLOT)
-            assert lost == ""
-            np.testing.assert_array_equal(again.step_xy, tracks.step_xy)
+            data, lost = tapes_of(late).record(tape.seed)
+            assert (data, lost) == ((tmp_path / f"s{seed}.npz").read_bytes(), "")
     assert all("has not entered by 16 s" in lost for lost in done.replaced.values())
     assert len({draw_seed(s, k) for s in range(100) for k in range(8)}) == 800
 
@@ -107,24 +107,27 @@ def test_vehicles_that_reach_the_end_of_their_route_are_named_with_the_key(tmp_p
     file.write_text(
         "warmup: 120 s\nduration: 4 s\ntraffic:\n  net: remote_rsu\n  step: 1 s\n"
         "  vehicles:\n    - {name: a, route: [arc_0], type: cav, depart_speed: 25}\n"
+        "tasks:\n  migration: {every: 2 s, agent: common.random, space: remote}\n"
     )
     with pytest.raises(
         ScenarioError, match=r"short\.yaml:6: traffic\.vehicles: .*a\.000000 reached the end of its"
     ):
-        record_tape(load_scenario(file), 0, SLOT)
+        tapes_of(load_scenario(file)).record(0)
 
 
-def test_a_scenario_without_a_fixed_set_of_agent_vehicles_is_refused(tmp_path: Path) -> None:
+def test_a_scenario_that_gives_no_tapes_is_refused_with_the_key() -> None:
     with pytest.raises(ScenarioError, match=r"highway\.yaml:\d+: traffic\.inflow\.cav_share.*fixed set"):
         agent_vehicles(load_scenario("highway_350vph"))
-    with pytest.raises(ScenarioError, match="no group of a CAV type"):
-        agent_vehicles(ring(vehicles=[{"name": "a", "route": "ring_0", "type": "hdv"}]))
-    with pytest.raises(ScenarioError, match="warmup: must hold 12 slots of 5 s"):
-        record_tape(ring(), 0, 5 * US)
     with pytest.raises(
-        ScenarioError, match=r"duration: is not a whole number of slots of 2.5 s|whole number"
+        ScenarioError, match=r"highway\.yaml:\d+: tasks: one task must be .* of this scenario.s tasks: none"
     ):
-        record_tape(ring(), 0, 2_500_000)
+        tapes_of(load_scenario("highway_350vph"))
+    with pytest.raises(ScenarioError, match="no group of a CAV type"):
+        tapes_of(ring(vehicles=[{"name": "a", "route": "ring_0", "type": "hdv"}]))
+    with pytest.raises(ScenarioError, match=r"needs 12 slots of 4 s before it .*see warmup"):
+        tapes_of(ring(task={"every": 4})).record(0)
+    with pytest.raises(ScenarioError, match=r"warmup: is not a whole number of slots of 3 s"):
+        tapes_of(ring(task={"every": 3}))
 
 
 @pytest.mark.parametrize(("name", "speeds"), [("urban_avatar", (8.0, 12.5)), ("remote_avatar", (25.0, 33.0))])
@@ -132,11 +135,12 @@ def test_the_shipped_avatar_scenarios_keep_their_ten_vehicles_at_plausible_speed
     name: str, speeds: tuple[float, float]
 ) -> None:
     scenario = load_scenario(name)
-    tracks, lost = record_tape(scenario, 11, 20 * US)
-    assert lost == ""
+    ids = agent_vehicles(scenario)
+    with Traffic(scenario.traffic, find_net(scenario.traffic.net), 11) as traffic:
+        tracks, events = follow(traffic, ids, end_us=1380 * US, period_us=20 * US, scenario=name, seed=11)
     assert len(tracks.ids) == 10
-    assert len(agent_vehicles(scenario)) == 10
-    assert tracks.present[16:].all()
+    assert tracks.present[16:].all()  # from 320 s on, twelve slots before the first decision
+    assert {event.kind for event in events} <= {"departure", "blocked"}
     assert speeds[0] < tracks.speed[16:].mean() < speeds[1]
-    # 12 slots of history before the first of 41 decisions, and the end of the last slot
-    assert len(tracks) - 16 == 12 + 41 + 1
+    tape = tapes_of(scenario).task.tape(tracks)
+    assert len(tape) < 200_000

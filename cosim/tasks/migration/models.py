@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from cosim.clock import US
 from cosim.errors import ScenarioError, nearest
 from cosim.tasks.base import Instant, TaskContext
 from cosim.tasks.migration.draws import Parameters, draw_parameters
@@ -56,6 +59,9 @@ class LatencyModel(Protocol):
     def loads(self, now: Instant) -> Floats:
         """Return the RSUs' queues L(t) now, (1, M) cycles."""
 
+    def level(self, now: Instant) -> Floats:
+        """Return the queues (M,) cycles at any instant, with the work of the slot under way; for showing only."""
+
     def start(self, now: Instant, decision: Decision) -> None:
         """Set the tasks of a slot going."""
 
@@ -76,6 +82,7 @@ class PaperModel:
             options.ranges(), [setup.context.seed], [options.draw], setup.layout.ids
         )
         self._queue = self.parameters.queue
+        self._full, self._full_us = self._queue[0], 0
         self._outcome: Outcome | None = None
 
     def rates(self, now: Instant, xy: Floats) -> Floats:
@@ -85,9 +92,19 @@ class PaperModel:
     def loads(self, now: Instant) -> Floats:
         return self._queue
 
+    def level(self, now: Instant) -> Floats:
+        gone = self.parameters.cpu[0] * ((now.t_us - self._full_us) / US)
+        level: Floats = np.maximum(self._full - gone, 0.0)
+        return level
+
     def start(self, now: Instant, decision: Decision) -> None:
-        self._outcome = settle(self._rules, decision.slot, decision.target, decision.share)
-        self._queue = self._outcome.queue
+        slot = decision.slot
+        outcome = self._outcome = settle(self._rules, slot, decision.target, decision.share)
+        self._queue = outcome.queue
+        full = slot.queue[0].copy()
+        np.add.at(full, np.maximum(slot.serving[0], 0), outcome.kept[0])
+        np.add.at(full, outcome.target[0], outcome.taken[0])
+        self._full, self._full_us = full, now.t_us
 
     def watch(self, now: Instant) -> None:
         pass

@@ -18,35 +18,33 @@ from cosim.tasks.migration.space import (
     vehicle_order,
 )
 from cosim.tasks.migration.tape import MobilityTape
-from cosim.traffic.tracks import Tracks
-
-HISTORY = 12
-"""Slots before the first decision that a tape holds."""
+from cosim.traffic.tracks import MissingVehicle, Tracks
 
 
-def tape_of(tracks: Tracks, layout: Layout, *, first_us: int, history: int = HISTORY) -> MobilityTape:
+def tape_of(tracks: Tracks, layout: Layout, *, first_us: int, history: int) -> MobilityTape:
     """Return the tape of *tracks* whose first decision is at ``first_us``; the last one is a slot before their end.
 
     The slot is the tracks' period.  The positions for predictors begin with the history, at every traffic step, and
     reach to the end of the last slot.
 
     Raises:
-        ScenarioError: the tracks are too short, or a vehicle is not on the road from the history's begin to the end.
+        ScenarioError: the tracks are too short.
+        MissingVehicle: one is not on the road at a slot from the history's begin to the end.
     """
     period_us = tracks.period_us
     start_us = first_us - history * period_us
     start, rest = divmod(start_us, period_us)
     if rest or start < 0 or first_us // period_us >= len(tracks) - 1:
         raise ScenarioError(
-            f"a tape whose first decision is at {first_us / US:g} s needs {history} slots of"
-            f" {period_us / US:g} s before it and one after it, within {(len(tracks) - 1) * period_us / US:g} s"
+            f"a tape whose first decision is at {first_us / US:g} s needs {history} slots of {period_us / US:g} s"
+            f" before it and one after it, within {(len(tracks) - 1) * period_us / US:g} s: see warmup and duration"
         )
     ids = vehicle_order(tracks.ids)
     order = np.array([tracks.ids.index(name) for name in ids])
-    if not tracks.present[start:].all():
-        k, v = (int(index[0]) for index in np.nonzero(~tracks.present[start:]))
-        t = (start + k) * period_us / US
-        raise ScenarioError(f"seed {tracks.seed}: {tracks.ids[v]} is not on the road at {t:g} s")
+    gone = ~tracks.present[start:]
+    if gone.any():
+        k, v = (int(index[0]) for index in np.nonzero(gone))
+        raise MissingVehicle(tracks.ids[v], (start + k) * period_us)
     xy, heading = tracks.xy[start:-1, order], tracks.angle[start:-1, order]
     serving = serving_station(layout, xy)
     return MobilityTape(

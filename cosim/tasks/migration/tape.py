@@ -6,6 +6,7 @@ tape holds no draws of the task: those are keyed by the tape's seed and a draw n
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from collections.abc import Sequence
@@ -57,8 +58,8 @@ class MobilityTape:
         return float(here.sum(axis=1).max(axis=-1).mean())
 
 
-def save_tape(tape: MobilityTape, file: Path | str) -> None:
-    """Write a tape as ``.npz`` (arrays and one JSON text, no pickle)."""
+def tape_bytes(tape: MobilityTape) -> bytes:
+    """Return a tape as the bytes of an ``.npz`` file: arrays and one JSON text, no pickle; equal tapes, equal bytes."""
     layout = tape.layout
     head = {
         "format": 1,
@@ -75,10 +76,14 @@ def save_tape(tape: MobilityTape, file: Path | str) -> None:
         "scenario": tape.scenario,
     }
     arrays: dict[str, Any] = {name: getattr(tape, name) for name in _ARRAYS}
-    with Path(file).open("wb") as out:
-        np.savez_compressed(
-            out, head=np.array(json.dumps(head)), station_xy=layout.xy, box=layout.box, **arrays
-        )
+    out = io.BytesIO()
+    np.savez_compressed(out, head=np.array(json.dumps(head)), station_xy=layout.xy, box=layout.box, **arrays)
+    return out.getvalue()
+
+
+def save_tape(tape: MobilityTape, file: Path | str) -> None:
+    """Write a tape as ``.npz``, see :func:`tape_bytes`."""
+    Path(file).write_bytes(tape_bytes(tape))
 
 
 def load_tape(file: Path | str) -> MobilityTape:
