@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.randomness import entity_key, entity_keys, philox, stream_key, uniforms
+from cosim.randomness import entity_key, entity_keys, packed_words, philox, stream_key, uniforms
 
 Floats = NDArray[np.float64]
 Keys = NDArray[np.uint64]
@@ -107,8 +107,15 @@ def draw_tasks(
     ``vehicles`` (E, V) are entity keys (:func:`cosim.randomness.entity_keys`) of each episode's vehicles.
     """
     stream = _streams(seeds, "task", draws)[:, None, None] + slots.astype(np.uint64)[None, :, None]
-    word = philox(vehicles[:, None, :], stream, _KEY)
+    first, _ = packed_words(vehicles[:, None, :], stream, _KEY)
     return (
-        _between(ranges.input_bits, uniforms(word[0])),
-        _between(ranges.task_bits, uniforms(word[1])),
+        _between(ranges.input_bits, _uniforms(first >> np.uint64(32))),
+        _between(ranges.task_bits, _uniforms(first & np.uint64(0xFFFFFFFF))),
     )
+
+
+def _uniforms(words: Keys) -> Floats:
+    """Return 32-bit words, one in each element, as uniforms strictly between 0 and 1."""
+    u: Floats = np.multiply(words.view(np.int64), 2.0**-32)
+    u += 2.0**-33
+    return u

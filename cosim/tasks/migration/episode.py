@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.tasks.migration.latency import Floats, Latency, Prepared, Rules, finish, place, prepare
+from cosim.tasks.migration.latency import Floats, Latency, Prepared, Rules, cloud_work, finish, place, prepare
 from cosim.tasks.migration.space import NONE, Ints
 
 
@@ -185,41 +185,52 @@ def _serve_in_order(
 
     ``queue`` (E * M,) is raised in place.
     """
+    if (rules.cloud_part, rules.overflow, rules.own_target) == ("fixed", "fixed", "fixed"):
+        return _serve_fast(rules, t, what, queue, at, at_target)
     shape = at.shape
-    vehicles = shape[1]
     seen, seen_target, kept, taken, cloud = (np.empty(shape) for _ in range(5))
-    same = rules.own_target == "literal"
-    for i in service_order(t, vehicles):
+    for i in service_order(t, shape[1]):
         here, there = at[:, i], at_target[:, i]
         found, found_target = queue.take(here), queue.take(there)
         one = _column(what, i)
-        room = None
-        if same:
-            # Both parts may meet at one RSU: the second finds the room that the first left.
-            kept_now, _, _ = place(rules, one, found, found_target)
-            queue[here] = found + kept_now
-            room = np.maximum(rules.queue_max - queue.take(there), 0.0)
+        # Literally both parts may meet at one RSU: the second finds the room that the first left.
+        kept_now, _, _ = place(rules, one, found, found_target)
+        queue[here] = found + kept_now
+        room = np.maximum(rules.queue_max - queue.take(there), 0.0)
         stays, moves, away = place(rules, one, found, found_target, room)
-        if not same:
-            queue[here] = found + stays
         queue[there] = queue.take(there) + moves
         seen[:, i], seen_target[:, i] = found, found_target
         kept[:, i], taken[:, i], cloud[:, i] = stays, moves, away
     return seen, seen_target, kept, taken, cloud
 
 
+def _serve_fast(rules: Rules, t: int, what: Prepared, queue: Floats, at: Ints, at_target: Ints) -> _Served:
+    """Serve in order with all fixes: :func:`place`, with the least work inside the loop.
+
+    No queue exceeds L_max here, and the two parts of a task never meet at one RSU.
+    """
+    order = list(service_order(t, at.shape[1]))
+    here, there = at.T[order], at_target.T[order]
+    # Rows in service order, one vehicle of all episodes each: (V, E).
+    local, migrated, excess = (part.T[order] for part in (what.local, what.migrated, what.excess))
+    seen, seen_target, kept, taken = (np.empty(here.shape) for _ in range(4))
+    most, zero = rules.queue_max, 0.0
+    for i in range(len(order)):
+        found = queue.take(here[i], out=seen[i])
+        late = np.minimum(np.maximum(found + excess[i], zero), local[i])
+        stays = np.minimum(local[i] - late, most - found, out=kept[i])
+        queue[here[i]] = found + stays
+        found = queue.take(there[i], out=seen_target[i])
+        moves = np.minimum(migrated[i], most - found, out=taken[i])
+        queue[there[i]] = found + moves
+    back = np.argsort(order)
+    met, met_target, stay, move = (part[back].T for part in (seen, seen_target, kept, taken))
+    nothing = np.zeros(())
+    return met, met_target, stay, move, cloud_work(rules, what, nothing, nothing, stay, move)
+
+
 def _column(what: Prepared, i: int) -> Prepared:
-    return Prepared(
-        what.local[:, i],
-        what.migrated[:, i],
-        what.up[:, i],
-        what.transfer[:, i],
-        what.down[:, i],
-        what.excess[:, i],
-        what.cpu[:, i],
-        what.cpu_target[:, i],
-        what.duration[:, i],
-    )
+    return Prepared(*(getattr(what, name)[:, i] for name in Prepared.__slots__))
 
 
 def _serve_at_once(rules: Rules, t: int, what: Prepared, queue: Floats, at: Ints, at_target: Ints) -> _Served:

@@ -123,39 +123,52 @@ def prepare(
     )
 
 
+def late_work(rules: Rules, what: Prepared, queue: Floats) -> Floats:
+    """Return s_c e of eq 6: the work (cycles) that m cannot finish before the vehicle leaves.
+
+    ``queue`` is L_m as the vehicle finds it.  Literal, it can be negative or exceed the vehicle's own part.
+    """
+    if rules.cloud_part == "fixed":
+        return in_own_part(queue + what.excess, what.local)
+    in_time = what.up + (queue + what.local) / what.cpu <= what.duration
+    if rules.empty_part == "fixed":
+        in_time = in_time | ((what.local <= 0.0) & (what.up <= what.duration))
+    return np.where(in_time, 0.0, queue + what.local - what.cpu * what.duration)
+
+
+def in_own_part(late: Floats, local: Floats) -> Floats:
+    """Return ``late`` work cut to what the vehicle itself has at m."""
+    cut: Floats = np.minimum(np.maximum(late, 0.0), local)
+    return cut
+
+
 def place(
     rules: Rules, what: Prepared, queue: Floats, queue_target: Floats, room_target: Floats | None = None
 ) -> tuple[Floats, Floats, Floats]:
     """Return the work (cycles) that stays at m, that m_p takes, and that the cloud gets.  Eq. (6)
 
     ``queue`` and ``queue_target`` are L_m and L_mp as the vehicle finds them; ``room_target`` (default L_max -
-    L_mp) is what m_p can still take.  The three sum to the task's work (not with literal s_c, which the queues can
-    make larger than the task, or negative).
+    L_mp) is what m_p can still take.  The three sum to the task's work (not with literal s_c).
     """
-    if rules.cloud_part == "fixed":
-        late = np.minimum(np.maximum(queue + what.excess, 0.0), what.local)
-        kept = what.local - late
-        room = np.maximum(rules.queue_max - queue, 0.0)
-        cloud = None
-    else:
-        in_time = what.up + (queue + what.local) / what.cpu <= what.duration
-        if rules.empty_part == "fixed":
-            in_time = in_time | (what.local <= 0.0) & (what.up <= what.duration)
-        cloud = np.where(in_time, 0.0, queue + what.local - what.cpu * what.duration)
-        kept = what.local - np.minimum(np.maximum(cloud, 0.0), what.local)
-        room = np.maximum(rules.queue_max - queue, 0.0)
-    taken = what.migrated
+    late = late_work(rules, what, queue)
+    fits = what.local - (late if rules.cloud_part == "fixed" else in_own_part(late, what.local))
+    kept, taken = fits, what.migrated
     if rules.overflow == "fixed":
-        before = kept
-        kept = np.minimum(kept, room)
+        kept = np.minimum(kept, np.maximum(rules.queue_max - queue, 0.0))
         if room_target is None:
             room_target = np.maximum(rules.queue_max - queue_target, 0.0)
         taken = np.minimum(taken, room_target)
-        if cloud is not None:
-            cloud = cloud + (before - kept) + (what.migrated - taken)
-    if cloud is None:
-        cloud = (what.local - kept) + (what.migrated - taken)
-    return kept, taken, cloud
+    return kept, taken, cloud_work(rules, what, late, fits, kept, taken)
+
+
+def cloud_work(
+    rules: Rules, what: Prepared, late: Floats, fits: Floats, kept: Floats, taken: Floats
+) -> Floats:
+    """Return the cloud's work (cycles): all that neither RSU keeps, or literally s_c e and what had no room."""
+    refused = what.migrated - taken
+    if rules.cloud_part == "fixed":
+        return (what.local - kept) + refused
+    return late + (fits - kept) + refused
 
 
 @dataclass(frozen=True, slots=True)
