@@ -45,10 +45,10 @@ class QmixConfig(BaseModel):
     optimizer: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = Field(5e-4, gt=0)
     last_learning_rate: float = Field(0.03, ge=0, le=1, description="share of it left at the end")
-    batch: int = Field(16, ge=1, description="stretches a gradient step")
-    stretch: int = Field(10, ge=0, description="decisions of a stretch; 0: whole windows")
-    burn_in: int = Field(3, ge=0, description="decisions of it that only fill the memory")
-    steps_per_update: float = Field(20.0, gt=0, description="environment steps a gradient step")
+    batch: int = Field(12, ge=1, description="stretches a gradient step")
+    stretch: int = Field(20, ge=0, description="decisions of a stretch; 0: whole windows")
+    burn_in: int = Field(5, ge=0, description="decisions of it that only fill the memory")
+    steps_per_update: float = Field(60.0, gt=0, description="environment steps a gradient step")
     learn_from: int = Field(5760, ge=1, description="steps taken before learning begins")
     memory: int = Field(500, ge=1, description="windows held")
     target_every: int = Field(200, ge=1, description="gradient steps between copies to the target networks")
@@ -62,7 +62,7 @@ class QmixConfig(BaseModel):
     reward_shift: float = Field(-11.0, description="added to the team reward before it is scaled")
     reward_scale: float = 0.1
     lane_change_cost: float = Field(
-        0.3, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
+        0.2, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
     )
     one_hot: tuple[tuple[int, int], ...] = Field(
         ((1, 4), (4, 3)), description="(column, values) of the observation to spell out: lane and target"
@@ -78,12 +78,15 @@ class QmixConfig(BaseModel):
     guard: bool = Field(
         True, description="actions that leave no safe gap (agents.common.gaps) are not taken, nor learnt from"
     )
+    dwell: int = Field(
+        20, ge=0, description="decisions for which a vehicle keeps the lane into which it has changed"
+    )
     inflow: bool = Field(False, description="the agent's input has the last inflow")
     scaled_state: bool = Field(True, description="the mixer's state is brought to about 1")
 
     def rows(self, name: str) -> InputRows:
         """Return what makes the agent's input; ScenarioError if it does not fit the observation."""
-        return InputRows(name, self.one_hot, self.inflow, self.cross, self.divide)
+        return InputRows(name, self.one_hot, self.inflow, self.cross, self.divide, self.dwell)
 
 
 class TpeConfig(QmixConfig):
@@ -133,6 +136,7 @@ _LITERAL: dict[str, Any] = {
     "one_hot": (),
     "cross": (),
     "guard": False,
+    "dwell": 0,
     "lane_change_cost": 0.0,
     "divide": (),
     "inflow": True,
@@ -174,10 +178,11 @@ class QmixActor:
         """One choice a row."""
         n = observations.active
         mask = None if observations.mask is None else observations.mask[:n]
-        if self._guard and n:
-            allowed = guarded(observations.obs[:n], observations.shared["zone_features"][None])
-            mask = allowed if mask is None else mask & allowed
         keys, scores = self._net.scores(observations)
+        allowed = self._net.allowed()
+        if self._guard and n:
+            allowed &= guarded(observations.obs[:n], observations.shared["zone_features"][None])
+        mask = allowed if mask is None else mask & allowed
         if explore:
             choice = epsilon_greedy(scores, mask, self._epsilon, keys, self._seed, observations.t_us)
         else:

@@ -32,6 +32,20 @@ def driving_role(info: EpisodeInfo, name: str) -> RoleSpec:
     return role
 
 
+NEVER = 1 << 20
+"""Decisions since the last change of lane of a vehicle that has made none."""
+
+
+def changes_lane(action: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Return which of the nine actions change lane."""
+    return np.asarray(action // 3 != 1)
+
+
+def dwelling(since: NDArray[np.int64], dwell: int) -> NDArray[np.bool_]:
+    """Return (n, 9): no change of lane while the last one is fewer than *dwell* decisions ago."""
+    return np.asarray((since >= dwell)[:, None] | ~changes_lane(np.arange(ACTIONS)))
+
+
 class InputRows:
     """How a method's input rows are made: observation, spelt out, last own action, and perhaps the inflow."""
 
@@ -42,17 +56,32 @@ class InputRows:
         inflow: bool,
         cross: tuple[tuple[int, int, int, int], ...] = (),
         divide: tuple[tuple[int, float], ...] = (),
+        dwell: int = 0,
     ) -> None:
         try:
             self.prepare = Inputs(OBS_DIM, divide, one_hot, cross)
         except ValueError as error:
             raise ScenarioError(f"{name}: {error}") from None
-        self.inflow = inflow
-        self.size = self.prepare.size + ACTIONS + (INFLOW if inflow else 0)
+        self.inflow, self.dwell = inflow, dwell
+        self.size = self.prepare.size + ACTIONS + (INFLOW if inflow else 0) + (1 if dwell else 0)
 
-    def __call__(self, obs: Floats, last_action: NDArray[np.int64], inflow: Floats | None) -> Floats:
-        """Return (n, size); ``inflow`` as for :func:`agents.tpe_marl.inputs.agent_inputs`."""
-        return agent_inputs(obs, last_action, inflow if self.inflow else None, self.prepare)
+    def __call__(
+        self,
+        obs: Floats,
+        last_action: NDArray[np.int64],
+        inflow: Floats | None,
+        since: NDArray[np.int64] | None = None,
+    ) -> Floats:
+        """Return (n, size); ``inflow`` as for :func:`agents.tpe_marl.inputs.agent_inputs`.
+
+        ``since`` (n,): decisions since the last change of lane, wanted where there is a ``dwell``; then the last input
+        is the share of it that has passed.
+        """
+        rows = agent_inputs(obs, last_action, inflow if self.inflow else None, self.prepare)
+        if not self.dwell or since is None:
+            return rows
+        rested = np.minimum(since, self.dwell) / np.float32(self.dwell)
+        return np.column_stack([rows, rested]).astype(np.float32)
 
 
 class Remembering:
@@ -64,6 +93,7 @@ class Remembering:
         self._slots = Slots(32, growing=True)
         self._memory: Floats = np.zeros((32, 0), dtype=np.float32)
         self._last = np.full(32, NO_ACTION)
+        self._since = np.full(32, NEVER)
         self._at: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
     def load(self, weights: Mapping[str, NDArray[Any]], prefix: str) -> None:
@@ -97,12 +127,14 @@ class Remembering:
             more = self._slots.count - len(self._last)
             self._memory = np.concatenate([self._memory, np.zeros((more, self._net.hidden), np.float32)])
             self._last = np.concatenate([self._last, np.full(more, NO_ACTION)])
+            self._since = np.concatenate([self._since, np.full(more, NEVER)])
         if entered.any():
             self._memory[at[entered]] = 0.0
             self._last[at[entered]] = NO_ACTION
+            self._since[at[entered]] = NEVER
         inflow = observations.shared["inflow"] if self._rows.inflow else None
         scores, self._memory[at] = self._net(
-            self._rows(observations.obs[:n], self._last[at], inflow), self._memory[at]
+            self._rows(observations.obs[:n], self._last[at], inflow, self._since[at]), self._memory[at]
         )
         self._at = at
         return keys, scores
@@ -110,3 +142,8 @@ class Remembering:
     def acted(self, choice: NDArray[np.int64]) -> None:
         """Remember what the vehicles of the last :meth:`scores` do."""
         self._last[self._at] = choice
+        self._since[self._at] = np.where(changes_lane(choice), 1, self._since[self._at] + 1)
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """Return (n, 9): a vehicle that has just changed lane stays in it for the dwell."""
+        return dwelling(self._since[self._at], self._rows.dwell)

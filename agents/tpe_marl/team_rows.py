@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from agents.common.gaps import guarded
 from agents.common.window_memory import Draw, Held
 from agents.tpe_marl.inputs import NO_ACTION, Floats, traffic_state
-from agents.tpe_marl.recurrent_actor import InputRows
+from agents.tpe_marl.recurrent_actor import NEVER, InputRows, changes_lane, dwelling
 from cosim.lockstep.learner import Window
 from cosim.tasks.driving.observation import FEATURES
 
@@ -100,6 +100,17 @@ def window_guard(window: Window) -> NDArray[np.bool_]:
     return guarded(window.obs, padded[instant])
 
 
+def since_change(
+    window: Window, settled: NDArray[np.bool_], changing: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return (M,) decisions of each row's vehicle since its last change of lane in this window."""
+    since = np.full(len(window), NEVER)
+    for begin, end in zip(window.first[:-1].tolist(), window.first[1:].tolist(), strict=True):
+        at = begin + settled[begin:end].nonzero()[0]
+        since[window.next[at]] = np.where(changing[at], 1, since[at] + 1)
+    return since
+
+
 def team_rows(window: Window, inputs: InputRows, slots: int, guard: bool = False) -> TeamRows:
     """Return the rows of a driving window; AgentError if there are ever more vehicles than *slots*.
 
@@ -112,14 +123,19 @@ def team_rows(window: Window, inputs: InputRows, slots: int, guard: bool = False
     last[window.next[settled]] = window.values[settled]
     new = np.ones(len(window), dtype=np.bool_)
     new[window.next[settled]] = False
-    changing = settled & (window.values // 3 != 1)
+    changing = settled & changes_lane(window.values)
     count = np.bincount(whole[settled], minlength=instants)
     changes = np.bincount(whole[changing], minlength=instants) / np.maximum(count, 1)
     mask = np.ones((len(window), 9), dtype=np.bool_) if window.mask is None else window.mask
     if guard:
         mask = mask & window_guard(window)
+    since = None
+    if inputs.dwell:
+        since = since_change(window, settled, changing)
+        mask = mask & dwelling(since, inputs.dwell)
+        since = since[order]
     rows: dict[str, NDArray[Any]] = {
-        "inputs": inputs(window.obs[order], last[order], window_inflow(window)[where.instant]),
+        "inputs": inputs(window.obs[order], last[order], window_inflow(window)[where.instant], since),
         "allowed": mask[order],
         "action": window.values[order].astype(np.int8),
         "slot": where.slot,

@@ -191,7 +191,7 @@ def test_another_task_is_refused() -> None:
     info = replace(info_of(), roles={"cav": role})
     with pytest.raises(ScenarioError, match="38 observations and 9 choices"):
         Qmix.actor(Setup(info, QmixConfig(), 0, 10))
-    with pytest.raises(AgentError, match="weights for 66 inputs, but there are 74"):
+    with pytest.raises(AgentError, match="weights for 67 inputs, but there are 75"):
         QmixActor(info_of(), QmixConfig(inflow=True), QMIX).load_policy(learner_of(Qmix).policy())
 
 
