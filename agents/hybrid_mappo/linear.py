@@ -45,7 +45,8 @@ class LinearAr:
         """Return the least-squares fit (of the smallest norm where windows do not determine it)."""
         past = _rows(box.normalise(windows.past))
         design = np.column_stack([past, np.ones(len(past))])
-        solution: Floats = np.linalg.lstsq(design, box.normalise(windows.future), rcond=None)[0]
+        found = np.linalg.lstsq(design, box.normalise(windows.future), rcond=None)[0]
+        solution = np.asarray(found, dtype=np.float64)
         return cls(box, solution[:-1], solution[-1])
 
     @classmethod

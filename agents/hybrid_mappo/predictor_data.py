@@ -160,7 +160,8 @@ def in_training(
     names, inverse = np.unique(np.asarray(groups), return_inverse=True)
     keys = entity_keys([str(name) for name in names])
     words = philox(keys, np.zeros_like(keys), stream_key(seed, "predictor-split", 0))
-    chosen: NDArray[np.bool_] = np.less(uniforms(words[0]), share)
+    chosen = np.zeros(len(names), dtype=np.bool_)
+    chosen[uniforms(words[0]) < share] = True
     return chosen[inverse]
 
 
@@ -177,6 +178,6 @@ def filled(history: Floats) -> Floats:
     """
     known = np.isfinite(history).all(axis=-1)
     first = np.argmax(known, axis=-1)
-    before = np.arange(history.shape[-2]) < first[..., None]
+    before = (np.arange(history.shape[-2]) < first[..., None]) & known.any(axis=-1, keepdims=True)
     earliest = np.take_along_axis(history, first[..., None, None], axis=-2)
-    return np.where(before[..., None] & known.any(axis=-1)[..., None, None], earliest, history)
+    return np.where(before[..., None], earliest, history)

@@ -1,8 +1,8 @@
 """Figures: one small module each, pure functions from polars frames and arrays to a matplotlib figure.
 
 ``learning_curves``, ``time_series``, ``space_time`` (lanes side by side), ``strips`` (vehicles from above),
-``heat_maps``, ``cdf``, ``bars`` and ``dot_panels`` (means with 95 % confidence intervals), ``coverage_map`` and
-``draw_net`` draw; ``save`` and ``to_bytes`` write PNG and SVG.  ``style`` is the house style, ``quantities`` knows
+``heat_maps``, ``cdf``, ``bars`` and ``dot_panels`` (means with 95 % confidence intervals), ``coverage_map``,
+``predicted_paths`` and ``draw_net`` draw; ``save`` and ``to_bytes`` write PNG and SVG.  ``style`` is the house style, ``quantities`` knows
 names and units in print, ``intervals`` confidence intervals.  Every figure takes ``runs``, the names of the runs that
 it shows: they stand below it and in the file's metadata.
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cosim.plots.net_map import draw_net as draw_net
     from cosim.plots.net_map import save_net_map as save_net_map
     from cosim.plots.panels import dot_panels as dot_panels
+    from cosim.plots.predictions import predicted_paths as predicted_paths
     from cosim.plots.quantities import Quantity as Quantity
     from cosim.plots.quantities import quantity as quantity
     from cosim.plots.series import time_series as time_series
@@ -58,6 +59,7 @@ _WHERE = {
     "lane_pieces": "trajectories",
     "learning_curves": "curves",
     "mean_interval": "intervals",
+    "predicted_paths": "predictions",
     "quantity": "quantities",
     "runs_of": "style",
     "save": "style",
