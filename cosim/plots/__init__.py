@@ -2,9 +2,9 @@
 
 ``learning_curves``, ``time_series``, ``space_time`` (lanes side by side), ``strips`` (vehicles from above),
 ``heat_maps``, ``cdf``, ``bars`` and ``dot_panels`` (means with 95 % confidence intervals), ``coverage_map``,
-``predicted_paths`` and ``draw_net`` draw; ``save`` and ``to_bytes`` write PNG and SVG.  ``style`` is the house style, ``quantities`` knows
-names and units in print, ``intervals`` confidence intervals.  Every figure takes ``runs``, the names of the runs that
-it shows: they stand below it and in the file's metadata.
+``predicted_paths`` and ``draw_net`` draw; ``save`` and ``to_bytes`` write PNG and SVG.  ``style`` is the house style,
+``quantities`` knows names and units in print, ``intervals`` confidence intervals.  Every figure takes ``runs``, the
+names of the runs that it shows: they stand below it and in the file's metadata.
 
 Nothing here needs a display or touches pyplot; matplotlib is imported when a figure is first asked for.
 """

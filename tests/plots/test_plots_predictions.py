@@ -14,7 +14,7 @@ def test_lines_are_real_and_crosses_predicted() -> None:
         "a": np.stack([8.0 * t, 0.0 * t + 2.0], axis=1),
         "b": np.stack([400.0 - 8.0 * t, 0.0 * t], axis=1),
     }
-    said = {name: xy + [3.0, 4.0] for name, xy in true.items()}
+    said = {name: xy + np.array([3.0, 4.0]) for name, xy in true.items()}
     said["b"][0] = np.nan
     sites = np.array([[200.0, 20.0], [200.0, -20.0]])
     figure = predicted_paths(t, true, said, sites=sites, ahead_s=10.0, title="A figure", runs=["tape 1"])
