@@ -41,7 +41,7 @@ Shared = Callable[[np.random.Generator], Mapping[str, NDArray[Any]]]
 def check_agent(
     agent: str | Agent | Callable[[], Agent],
     *,
-    roles: Sequence[RoleSpec] = (DRIVING,),
+    roles: Sequence[RoleSpec] = (),
     task: str = "driving",
     options: Mapping[str, Any] | None = None,
     shared: Shared | None = None,
@@ -59,9 +59,10 @@ def check_agent(
     Args:
         agent: a name as after ``--agent`` (``common.random``, ``mine.agent:weights.safetensors``,
             ``cmd:python my_agent.py``), an agent, or a class or function that makes one.
-        roles: what is asked, in the order of the task's phases.
-        task: name of the task that the agent is told.
-        options: the task's options that the agent is told.
+        roles: what is asked, in the order of the task's phases; by default the one of driving or migration.
+        task: name of the task that the agent is told.  Without *roles* and *shared*, ``migration`` asks questions
+            whose arrays fit together as that task's do (:mod:`cosim.testing.migration`).
+        options: the task's options that the agent is told; migration fills in its defaults.
         shared: makes the shared arrays of a question; by default those of driving if *task* is that.
         steps: decisions asked of each role.
         seed: of the questions and of the episode.
@@ -71,11 +72,20 @@ def check_agent(
 
     >>> check_agent("common.keep_lane", steps=3, in_process=False)
     """
-    info = EpisodeInfo(
-        "check_agent", task, seed, 0, 100_000, {role.name: role for role in roles}, dict(options or {})
-    )
-    make_shared = shared or (driving_shared if task == "driving" else _nothing)
-    asked = questions(roles, steps, seed, make_shared)
+    told, period_us = dict(options or {}), 100_000
+    if task == "migration" and not roles and shared is None:
+        # Imported here: other agents are checked without that task.
+        from cosim.tasks.migration import MigrationOptions
+        from cosim.testing.migration import SLOT_US, migration_questions, migration_role
+
+        known = MigrationOptions.model_validate(told)
+        told, period_us, roles = known.model_dump(mode="json"), SLOT_US, (migration_role(known),)
+        asked = migration_questions(known, steps, seed)
+    else:
+        roles = roles or (DRIVING,)
+        make_shared = shared or (driving_shared if task == "driving" else _nothing)
+        asked = questions(roles, steps, seed, make_shared)
+    info = EpisodeInfo("check_agent", task, seed, 0, period_us, {role.name: role for role in roles}, told)
     hosts = _openers(agent, task)
     first = _answers(hosts[0], info, asked)
     again = _answers(hosts[0], info, asked, before=3)
@@ -249,8 +259,12 @@ def _warn_of_order(
 def _shuffled(question: Observations, order: NDArray[np.intp]) -> Observations:
     """Return the question with the rows that are asked in another order."""
     rows = np.concatenate([order, np.arange(question.active, len(question))]).astype(np.intp)
+    by_row = {"vehicle": order, "own_reward": rows}  # shared arrays with a row each
     return replace(
         question,
+        shared={
+            name: array[by_row[name]] if name in by_row else array for name, array in question.shared.items()
+        },
         ids=tuple(question.ids[i] for i in rows.tolist()),
         obs=question.obs[rows],
         mask=None if question.mask is None else question.mask[rows],
