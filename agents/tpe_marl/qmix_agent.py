@@ -58,7 +58,7 @@ class QmixConfig(BaseModel):
         0.005, gt=0, le=1, description="share by which the shipped weights follow at each gradient step"
     )
     epsilon: tuple[float, float] = Field((1.0, 0.05), description="exploration at first and at last")
-    epsilon_steps: int = Field(20_000, ge=0, description="steps from first to last")
+    epsilon_steps: int = Field(10_000, ge=0, description="steps from first to last")
     reward_shift: float = Field(-11.0, description="added to the team reward before it is scaled")
     reward_scale: float = 0.1
     lane_change_cost: float = Field(
