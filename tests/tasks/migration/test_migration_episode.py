@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cosim.tasks.migration import Rules, Slot, own_latency, service_order, service_place, settle
 
 MB, G = 8e6, 1e9
+SWITCHES = ("cloud_part", "empty_part", "own_target", "overflow")
 
 
 def two_vehicles(t=0, queue=(20, 0, 0), rules=None):
@@ -196,3 +197,69 @@ def test_a_target_that_serves_means_no_migration():
     assert np.array_equal(fixed.latency.total, settle(Rules(), slot, stay, half * 0).latency.total)
     literal = settle(Rules(own_target="literal"), slot, stay, half)
     assert not np.array_equal(fixed.latency.total, literal.latency.total)
+
+
+def plainly(rules, slot, target, share):
+    """One episode's slot once more, vehicle by vehicle in plain numbers, as the spec says it in words."""
+    vehicles = slot.serving.shape[1]
+    queue = slot.queue[0].tolist()
+    begin = list(queue)
+    totals = [0.0] * vehicles
+    for place in range(vehicles):
+        i = next(v for v in range(vehicles) if (v + slot.t) % vehicles == place)
+        m, mp, k = int(slot.serving[0, i]), int(target[0, i]), float(share[0, i])
+        if m < 0:
+            continue
+        if rules.own_target == "fixed" and mp == m:
+            k = 0.0
+        found = begin if rules.queue == "snapshot" else list(queue)
+        bits, e = float(slot.task_bits[0, i]), rules.cycles_per_bit
+        local, moved = (1 - k) * bits * e, k * bits * e
+        up = float(slot.input_bits[0, i]) / float(slot.rate[0, i, m])
+        here = (found[m] + local) / slot.cpu[0, m]
+        there = k * bits / slot.migration[0, m, mp] + (found[mp] + moved) / slot.cpu[0, mp]
+        if rules.empty_part == "fixed":
+            here, there = here * (local > 0), there * (moved > 0)
+        if rules.cloud_part == "fixed":
+            left = max(0.0, slot.duration[0, i] - up)
+            cloud = min(max(found[m] + local - slot.cpu[0, m] * left, 0.0), local)
+        else:
+            in_time = up + here <= slot.duration[0, i]
+            cloud = 0.0 if in_time else found[m] + local - slot.cpu[0, m] * slot.duration[0, i]
+        stays = local - min(max(cloud, 0.0), local)
+        if rules.overflow == "fixed":
+            room = max(rules.queue_max - found[m], 0.0)
+            cloud += max(stays - room, 0.0)
+            stays = min(stays, room)
+            same = m == mp and rules.queue == "fifo"
+            room = max(rules.queue_max - found[mp] - (stays if same else 0.0), 0.0)
+            cloud += max(moved - room, 0.0)
+            moved_in = min(moved, room)
+        else:
+            moved_in = moved
+        queue[m] += stays
+        queue[mp] += moved_in
+        back = (1 - k) * bits / slot.rate[0, i, m] + k * bits / slot.rate[0, i, mp]
+        totals[i] = (
+            up + max(here, there) + cloud / e / rules.backhaul + cloud / slot.cpu_cloud[0]
+            + back + cloud / e / rules.cloud_down
+        )  # fmt: skip
+    after = [
+        min(max(q - c * rules.slot, 0.0), rules.queue_max) for q, c in zip(queue, slot.cpu[0], strict=True)
+    ]
+    return totals, after
+
+
+@pytest.mark.parametrize(
+    "literal", [(), *((name,) for name in SWITCHES), SWITCHES], ids=lambda names: "+".join(names) or "fixed"
+)
+@pytest.mark.parametrize("queue", ["fifo", "snapshot"])
+def test_a_slot_equals_the_rules_in_plain_numbers(queue, literal):
+    rules = Rules(queue=queue, **dict.fromkeys(literal, "literal"))
+    for seed in range(40):
+        slot = random_slot(seed, episodes=1, vehicles=10, gaps=seed % 3 == 0)
+        target, share = random_decision(seed, slot)
+        totals, after = plainly(rules, slot, target, share)
+        outcome = settle(rules, slot, target, share)
+        assert outcome.latency.total[0] == pytest.approx(totals, rel=1e-9)
+        assert outcome.queue[0] == pytest.approx(after, rel=1e-9, abs=1e-3)

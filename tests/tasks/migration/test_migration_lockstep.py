@@ -240,3 +240,38 @@ def test_a_latency_model_of_ones_own_is_used(monkeypatch):
     monkeypatch.setitem(LATENCY_MODELS, "twice", Twice)
     other, _, _ = play(scenario("urban_avatar", model="twice"), random_answers(4))
     assert np.array_equal(2 * plain[0].shared["queue"], other[0].shared["queue"])
+
+
+def test_vehicles_that_come_and_go_are_numbered_once_and_reported_when_they_leave():
+    whole = load_scenario(
+        "urban_rsu",
+        [
+            "traffic.step=1 s",
+            "warmup=0 s",
+            "network=null",
+            "tasks.migration={every: 5 s, agent: common.random}",
+        ],
+    )
+    check_task(whole, order_free=False, seconds=330.0)
+    asked, _, assembly = play(
+        whole.with_overrides(["warmup=60 s", "duration=300 s", "tasks.migration.vehicles=6"]),
+        random_answers(0),
+    )
+    left = [name for seen in asked for name in seen.ids[seen.active :]]
+    assert len(left) == len(set(left)) > 0
+    assert max(seen.active for seen in asked) == 6
+    assert len(assembly.plan.tasks[0].task.fleet.ids) == 6
+    numbers: dict[str, int] = {}
+    for seen in asked:
+        for name, number in zip(seen.ids, seen.shared["vehicle"].tolist(), strict=False):
+            assert numbers.setdefault(name, number) == number
+        absent = np.setdiff1d(np.arange(6), seen.shared["vehicle"])
+        assert (seen.shared["serving"][absent] == -1).all()
+
+
+def test_a_run_with_hybrid_actions_is_replayed_to_the_byte(tmp_path: Path):
+    from cosim.recording import digest
+
+    first = cosim.run(scenario("remote_avatar"), cosim.RunOptions(inline=True, out=tmp_path / "one"))
+    again = cosim.replay(first.dir, cosim.RunOptions(out=tmp_path / "two"))
+    assert digest(again.dir) == digest(first.dir)
