@@ -6,7 +6,7 @@ Matrix products are made episode by episode, so an answer does not depend on how
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +41,20 @@ class Scores:
 
 
 class PolicyNet:
-    """Both actors; ``weights`` as :class:`agents.hybrid_mappo.nets.ActorPair` names them under ``actor``."""
+    """Both actors; ``weights`` as :class:`agents.hybrid_mappo.nets.ActorPair` gives them.
 
-    def __init__(self, weights: Mapping[str, NDArray[Any]], guide: Guide | None, name: str) -> None:
+    ``certain``: the continuous actor gives the share itself; alpha and beta are then K and 1 - K, whose mean is K.
+    """
+
+    def __init__(
+        self, weights: Mapping[str, NDArray[Any]], guide: Guide | None, name: str, certain: bool = False
+    ) -> None:
         try:
             self._target = Perceptron(weights, TARGET, tanh)
             self._share = Perceptron(weights, SHARE, tanh)
         except ValueError as error:
             raise AgentError(f"{name}: {error}") from None
-        self._guide = guide
+        self._guide, self._certain = guide, certain
 
     @property
     def inputs(self) -> int:
@@ -59,14 +64,19 @@ class PolicyNet:
     def __call__(self, x: Floats) -> Scores:
         """Return what both actors say of inputs (E, V, d)."""
         scores, raw = self._target(x), self._share(x)
+        guide = self._guide
+        if guide is not None:
+            scores = scores - np.float32(guide.slope) * x[..., guide.latency]
+        if self._certain:
+            if guide is not None:
+                raw = raw + np.float32(guide.weight) * (x[..., guide.share] - np.float32(0.5))
+            share = np.float32(1.0) / (np.float32(1.0) + np.exp(-raw))
+            return Scores(scores, share, np.float32(1.0) - share)
         half = raw.shape[-1] // 2
         alpha, beta = raw[..., :half], raw[..., half:]
-        if self._guide is not None:
-            guide = self._guide
-            share = x[..., guide.share]
-            scores = scores - np.float32(guide.slope) * x[..., guide.latency]
-            weight = np.float32(guide.weight)
-            alpha, beta = alpha + weight * share, beta + weight * (1.0 - share)
+        if guide is not None:
+            share, weight = x[..., guide.share], np.float32(guide.weight)
+            alpha, beta = alpha + weight * share, beta + weight * (np.float32(1.0) - share)
         return Scores(scores, beta_parameter(alpha), beta_parameter(beta))
 
 
@@ -97,6 +107,21 @@ def explore(
     choice = draw_choice(probabilities(said.scores, mask), random.random(mask.shape[:-1]))
     share = random.beta(at(said.alpha, choice), at(said.beta, choice))
     return choice, np.clip(share, CERTAIN, 1.0 - CERTAIN).astype(np.float32)
+
+
+def explore_near(
+    noise: float,
+) -> Callable[[Scores, NDArray[np.bool_], np.random.Generator], tuple[NDArray[np.int64], Floats]]:
+    """Return a way to explore that draws the choice and adds normal noise to a certain share."""
+
+    def near(
+        said: Scores, mask: NDArray[np.bool_], random: np.random.Generator
+    ) -> tuple[NDArray[np.int64], Floats]:
+        choice = draw_choice(probabilities(said.scores, mask), random.random(mask.shape[:-1]))
+        share = at(said.mean_share, choice) + noise * random.standard_normal(choice.shape)
+        return choice, np.clip(share, CERTAIN, 1.0 - CERTAIN).astype(np.float32)
+
+    return near
 
 
 def draw_choice(probability: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -29,10 +29,10 @@ NAME, NAME_WITHOUT = "hybrid_mappo.hybrid_mappo", "hybrid_mappo.hybrid_mappo_wo"
 
 
 class HybridActor:
-    """The deciding half: acts on one episode in lockstep with SUMO."""
+    """The deciding half: acts on one episode in lockstep with SUMO; ``certain`` as :class:`PolicyNet` says."""
 
-    def __init__(self, info: EpisodeInfo, config: HybridConfig, name: str) -> None:
-        self._name, self._config = name, config
+    def __init__(self, info: EpisodeInfo, config: HybridConfig, name: str, certain: bool = False) -> None:
+        self._name, self._config, self._certain = name, config, certain
         self._sizes = sizes_of(info, config)
         self._foresight = Foresight.named(config.prediction, config.zeta)
         self._net: PolicyNet | None = None
@@ -55,7 +55,7 @@ class HybridActor:
 
     def load_policy(self, weights: Weights) -> None:
         """Act with these weights; AgentError if they do not fit the task."""
-        self._net = PolicyNet(weights, self._sizes.guide, self._name)
+        self._net = PolicyNet(weights, self._sizes.guide, self._name, self._certain)
         if self._net.inputs != self._sizes.width:
             raise AgentError(
                 f"{self._name}: weights for {self._net.inputs} inputs, but this task gives {self._sizes.width}"
@@ -107,7 +107,7 @@ class HybridMappo:
         """Make what collects on tapes: ``workers`` episodes side by side."""
         from agents.hybrid_mappo.tape_crew import TapeCrew
 
-        return TapeCrew(job, info, workers, cls.name)
+        return TapeCrew(job, info, cls.Config.model_validate(dict(job.config)), workers, cls.name)
 
 
 class HybridMappoWithout(HybridMappo):

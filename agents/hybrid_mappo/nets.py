@@ -72,6 +72,7 @@ class ActorPair(nn.Module):
         targets: M.
         agents: V for actors of their own, 0 for one pair that all vehicles share.
         guide: the rule that the actors start from; None: none.
+        certain: the continuous actor gives the share itself (sigmoid), not a Beta distribution.
     """
 
     def __init__(
@@ -82,12 +83,13 @@ class ActorPair(nn.Module):
         generator: torch.Generator,
         agents: int = 0,
         guide: Guide | None = None,
+        certain: bool = False,
     ) -> None:
         super().__init__()
-        self._guide = guide
+        self._guide, self._certain = guide, certain
         self._targets = targets
         nets: list[nn.Module] = []
-        for out in (targets, 2 * targets):
+        for out in (targets, targets if certain else 2 * targets):
             sizes = (width, *hidden, out)
             if agents:
                 nets.append(CopiesNet(agents, sizes, generator, 0.01))
@@ -97,13 +99,18 @@ class ActorPair(nn.Module):
         self.target, self.share = nets
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return scores, alpha and beta, each (n, V, M), for inputs (n, V, width)."""
+        """Return scores, alpha and beta, each (n, V, M), for inputs (n, V, width); K and 1 - K if certain."""
         scores, raw = self.target(x), self.share(x)
-        alpha, beta = raw[..., : self._targets], raw[..., self._targets :]
-        if self._guide is not None:
-            guide = self._guide
-            share = x[..., guide.share]
+        guide = self._guide
+        if guide is not None:
             scores = scores - guide.slope * x[..., guide.latency]
+        if self._certain:
+            lean = 0.0 if guide is None else guide.weight * (x[..., guide.share] - 0.5)
+            share = torch.sigmoid(raw + lean)
+            return scores, share, 1.0 - share
+        alpha, beta = raw[..., : self._targets], raw[..., self._targets :]
+        if guide is not None:
+            share = x[..., guide.share]
             alpha, beta = alpha + guide.weight * share, beta + guide.weight * (1.0 - share)
         return scores, beta_parameter(alpha), beta_parameter(beta)
 

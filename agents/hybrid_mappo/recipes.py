@@ -63,3 +63,5 @@ def recipes(prediction: str) -> Mapping[str, Recipe]:
 
 RECIPES = recipes(LSTM)
 WITHOUT = recipes("none")
+DDPG = {name: recipe for name, recipe in RECIPES.items() if name != "paper"}
+DDPG_WITHOUT = {name: recipe for name, recipe in WITHOUT.items() if name != "paper"}

@@ -36,18 +36,27 @@ class TapeCrew:
     """Satisfies :class:`cosim.experiments.crew.Collecting`.
 
     Args:
+        config: the method's configuration.
+        episodes: episodes side by side.
         name: the agent's, in messages.
+        certain: whether the continuous actor gives the share itself, see :class:`PolicyNet`.
         explore: how choices and shares are drawn while learning.
-        settle_on: see :meth:`Player.trained`.
     """
 
     def __init__(
-        self, job: Job, info: EpisodeInfo, episodes: int, name: str, explore: Explore = explore
+        self,
+        job: Job,
+        info: EpisodeInfo,
+        config: HybridConfig,
+        episodes: int,
+        name: str,
+        *,
+        certain: bool = False,
+        explore: Explore = explore,
     ) -> None:
         self._job, self._info, self._episodes, self._name = job, info, episodes, name
-        self._config = HybridConfig.model_validate(dict(job.config))
+        self._config, self._certain, self._explore = config, certain, explore
         self._sizes = sizes_of(info, self._config)
-        self._explore = explore
         self._weights: Weights = {}
         self._round, self._leg, self._count = 0, 0, 1
         self._evaluator: tuple[tuple[int, ...], Player, float] | None = None
@@ -97,7 +106,7 @@ class TapeCrew:
         return [Haul([rollout], {})]
 
     def _net(self, weights: Weights) -> PolicyNet:
-        return PolicyNet(weights, self._sizes.guide, self._name)
+        return PolicyNet(weights, self._sizes.guide, self._name, self._certain)
 
     # -- evaluating --
 

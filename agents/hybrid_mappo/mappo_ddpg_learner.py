@@ -1,0 +1,273 @@
+"""Learning of ``hybrid_mappo.mappo_ddpg``: clipped updates for the targets, a deterministic gradient for the shares.
+
+The central critic Q(o, a_d, a_c) of all vehicles' inputs, targets and shares has a value for each vehicle; the
+continuous actor climbs the sum of these values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from agents.common.networks import (
+    PerceptronNet,
+    load_module,
+    load_optimizer,
+    module_arrays,
+    optimizer_arrays,
+    pick_device,
+    set_learning_rate,
+    soft_copy,
+)
+from agents.common.ppo import clipped_policy_loss, entropy, masked_log_probabilities, normalized
+from agents.common.schedules import linear
+from agents.hybrid_mappo.critics import Batch, CentralValue, Grades
+from agents.hybrid_mappo.hybrid_mappo import HybridActor
+from agents.hybrid_mappo.hybrid_mappo_learner import some, to_batch
+from agents.hybrid_mappo.mappo_ddpg import DdpgConfig
+from agents.hybrid_mappo.nets import ActorPair, orthogonal, taken
+from agents.hybrid_mappo.reading import sizes_of
+from agents.hybrid_mappo.rollout import Rollout
+from cosim.lockstep.learner import LearnerState, Setup, Weights
+from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
+
+Arrays = dict[str, NDArray[Any]]
+_MEMORY = "memory."
+
+
+class Memory:
+    """The last whole episodes, at most *capacity* joint decisions of them (at least one round)."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._held: Rollout | None = None
+
+    def add(self, rollout: Rollout) -> None:
+        """Take in episodes and forget the oldest."""
+        joined = rollout if self._held is None else Rollout.joined([self._held, rollout])
+        most = max(self._capacity // rollout.present.shape[1], len(rollout.present))
+        self._held = Rollout(**{f.name: getattr(joined, f.name)[-most:] for f in fields(Rollout)})
+
+    def sample(self, count: int, random: np.random.Generator) -> tuple[Rollout, Rollout, NDArray[np.bool_]]:
+        """Return decisions, those a slot later (E = count, T = 1 each), and which were the last of an episode."""
+        held = self._held
+        assert held is not None, "add comes first"
+        episodes, slots = held.present.shape[:2]
+        e, t = random.integers(episodes, size=count), random.integers(slots, size=count)
+        after = np.minimum(t + 1, slots - 1)
+
+        def picked(at: NDArray[np.int64]) -> Rollout:
+            return Rollout(**{f.name: getattr(held, f.name)[e, at][:, None] for f in fields(Rollout)})
+
+        return picked(t), picked(after), t == slots - 1
+
+    def arrays(self) -> Arrays:
+        """Return what is held."""
+        return {} if self._held is None else {f.name: getattr(self._held, f.name) for f in fields(Rollout)}
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Hold what :meth:`arrays` gave."""
+        self._held = Rollout(**{name: np.array(array) for name, array in arrays.items()}) if arrays else None
+
+
+class MappoDdpgLearner:
+    """Satisfies :class:`cosim.lockstep.learner.Learner`; what it takes in are :class:`Rollout` objects."""
+
+    def __init__(self, setup: Setup, name: str) -> None:
+        config: DdpgConfig = setup.config
+        self._config, self._horizon = config, setup.steps
+        self._device = pick_device(setup.device)
+        sizes = sizes_of(setup.info, config)
+        self._targets = sizes.targets
+        generator = torch.Generator().manual_seed(setup.seed % 2**63)
+        self._actor = HybridActor(setup.info, config, name, certain=True)
+
+        def pair() -> ActorPair:
+            return ActorPair(
+                sizes.width, sizes.targets, config.hidden, generator, guide=sizes.guide, certain=True
+            ).to(self._device)
+
+        def critic() -> PerceptronNet:
+            columns = sizes.agents * (sizes.width + sizes.targets + 1)
+            net = PerceptronNet((columns, *config.critic_hidden, sizes.agents), generator, torch.tanh)
+            return orthogonal(net, generator, 1.0).to(self._device)
+
+        self._pair, self._pair_copy, self._q, self._q_copy = pair(), pair(), critic(), critic()
+        soft_copy(self._pair_copy, self._pair, 1.0)
+        soft_copy(self._q_copy, self._q, 1.0)
+        self._value = CentralValue(sizes.state, sizes.agents, config.critic_hidden, generator)
+        self._value.to(self._device)
+        self._optimizers = {
+            "choosing": self._adam(self._pair.target, self._value),
+            "q": self._adam(self._q),
+            "sharing": self._adam(self._pair.share),
+        }
+        self._random = np.random.default_rng(np.random.SeedSequence([setup.seed, 1]))
+        self._memory = Memory(config.memory)
+        self._held: list[Rollout] = []
+        self._steps = self._updates = 0
+
+    def _adam(self, *nets: nn.Module) -> torch.optim.Adam:
+        parameters = [p for net in nets for p in net.parameters()]
+        return torch.optim.Adam(parameters, lr=self._config.learning_rate, fused=True)
+
+    # -- acting --
+
+    def reset(self, info: EpisodeInfo) -> None:
+        """As the actor's."""
+        self._actor.reset(info)
+
+    def act(self, observations: Observations, explore: bool) -> Actions:
+        """As the actor's, with the weights of now."""
+        self._actor.load_policy(self.policy())
+        return self._actor.act(observations, explore)
+
+    def load_policy(self, weights: Weights) -> None:
+        """Begin to learn from these weights; the critics stay as they are."""
+        self._pair.load_arrays(weights)
+        self._pair_copy.load_arrays(weights)
+
+    def policy(self, explore: bool = False) -> Arrays:
+        """Return the actors' weights."""
+        return self._pair.arrays()
+
+    # -- learning --
+
+    def add(self, windows: Sequence[Any]) -> None:
+        """Take in whole episodes."""
+        self._held += windows
+        self._steps += sum(rollout.steps for rollout in windows)
+
+    def update(self) -> dict[str, float]:
+        """Improve the choices by what is held, and the shares by what is remembered; signals are means."""
+        config = self._config
+        rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
+        for optimizer in self._optimizers.values():
+            set_learning_rate(optimizer, rate)
+        rollout = Rollout.joined(self._held)
+        self._held = []
+        self._memory.add(rollout)
+        signals = self._choose_better(to_batch(rollout, config.reward_scale, self._device))
+        sums = np.zeros(2)
+        for _ in range(config.steps):
+            sums += self._share_better()
+        self._updates += 1
+        taken_s = -rollout.reward[rollout.present]
+        return {
+            "mean_t_sum": float(taken_s.mean()) if taken_s.size else 0.0,
+            **signals,
+            "q_loss": float(sums[0] / config.steps),
+            "q_mean": float(sums[1] / config.steps),
+            "learning_rate": rate,
+            "updates": float(self._updates),
+        }
+
+    def _choose_better(self, batch: Batch) -> dict[str, float]:
+        """Make clipped updates of the discrete actor and the central value, as Hybrid-MAPPO does."""
+        config = self._config
+        weight = linear(config.entropy, config.last_entropy, self._horizon, self._steps)
+        grades = self._value.grade(batch, self._pair, config.gamma, config.gae)
+        grades = replace(grades, target=normalized(grades.target, batch.present))
+        with torch.no_grad():
+            old = self._log_prob(batch)[0]
+        sums, steps = torch.zeros(4), 0
+        size = -(-len(batch.state) // config.minibatches)
+        for _ in range(config.epochs):
+            order = self._random.permutation(len(batch.state))
+            for start in range(0, len(order), size):
+                at = torch.from_numpy(order[start : start + size])
+                sums += self._choosing_step(some(batch, at), grades.of(at), old[at], weight)
+                steps += 1
+        names = ("actor_loss", "value_loss", "entropy", "kl")
+        return dict(zip(names, (sums / steps).tolist(), strict=True))
+
+    def _log_prob(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        logs = masked_log_probabilities(self._pair(batch.inputs)[0], batch.allowed)
+        return taken(logs, batch.target), logs
+
+    def _choosing_step(self, batch: Batch, grades: Grades, old: torch.Tensor, weight: float) -> torch.Tensor:
+        there, config = batch.present, self._config
+        log_prob, logs = self._log_prob(batch)
+        loss, _ = clipped_policy_loss(log_prob[there], old[there], grades.target[there], config.ratio)
+        spread = entropy(logs)[there].mean()
+        value = self._value.losses(batch, grades)[0]
+        self._descend("choosing", loss - weight * spread + value, self._pair.target, self._value)
+        moved = (log_prob - old)[there].detach()
+        kl = (moved.exp() - 1.0 - moved).mean()
+        return torch.stack([loss.detach(), value.detach(), spread.detach(), kl])
+
+    def _share_better(self) -> NDArray[np.float64]:
+        """Make one step of Q and of the continuous actor; returns Q's loss and mean."""
+        config = self._config
+        now, later, ended = self._memory.sample(config.batch, self._random)
+        batch, after = (to_batch(part, config.reward_scale, self._device) for part in (now, later))
+        with torch.no_grad():
+            share = taken(self._pair_copy(after.inputs)[1], after.target)
+            future = self._q_copy(self._joint(after, share))
+            goes_on = torch.from_numpy(~ended).to(future)[:, None]
+            wanted = batch.reward + config.gamma * goes_on * future
+        said = self._q(self._joint(batch, batch.share))
+        loss = ((said - wanted) ** 2)[batch.present].mean()
+        self._descend("q", loss, self._q)
+        share = taken(self._pair(batch.inputs)[1], batch.target)
+        gain = self._q(self._joint(batch, share))[batch.present].mean()
+        self._descend("sharing", -gain, self._pair.share)
+        soft_copy(self._pair_copy, self._pair, config.follow)
+        soft_copy(self._q_copy, self._q, config.follow)
+        return np.array([float(loss.detach()), float(gain.detach())])
+
+    def _joint(self, batch: Batch, share: torch.Tensor) -> torch.Tensor:
+        """Return (n, columns) what Q sees: all inputs, targets, and shares; a share without effect is 0."""
+        chosen = functional.one_hot(batch.target, self._targets).to(batch.inputs.dtype)
+        shares = torch.where(batch.moves, share, torch.zeros_like(share))
+        return torch.cat([batch.inputs.flatten(1), chosen.flatten(1), shares], dim=1)
+
+    def _descend(self, which: str, loss: torch.Tensor, *nets: nn.Module) -> None:
+        """Make a gradient step of *nets*; each one's gradient is clipped by itself."""
+        optimizer = self._optimizers[which]
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for net in nets:
+            nn.utils.clip_grad_norm_(net.parameters(), self._config.clip)
+        optimizer.step()
+
+    # -- saving --
+
+    def state(self) -> LearnerState:
+        """Return networks, optimizers, memory, counts and the generator."""
+        arrays = {**self._pair.arrays(), **self._value.arrays()}
+        arrays |= {f"copy.{name}": array for name, array in self._pair_copy.arrays().items()}
+        arrays |= {**module_arrays(self._q, "q"), **module_arrays(self._q_copy, "q_copy")}
+        for name, optimizer in self._optimizers.items():
+            arrays |= optimizer_arrays(optimizer, f"optimizer_{name}")
+        arrays |= {_MEMORY + name: array for name, array in self._memory.arrays().items()}
+        values = {
+            "steps": self._steps,
+            "updates": self._updates,
+            "random": self._random.bit_generator.state,
+        }
+        return LearnerState(arrays, values)
+
+    def load(self, state: LearnerState) -> None:
+        """Go on from :meth:`state`; AgentError if it is of another configuration."""
+
+        def under(prefix: str) -> Arrays:
+            return {n.removeprefix(prefix): a for n, a in state.arrays.items() if n.startswith(prefix)}
+
+        self._pair.load_arrays(state.arrays)
+        self._pair_copy.load_arrays(under("copy."))
+        self._value.load_arrays(state.arrays)
+        load_module(self._q, state.arrays, "q")
+        load_module(self._q_copy, state.arrays, "q_copy")
+        for name, optimizer in self._optimizers.items():
+            load_optimizer(optimizer, state.arrays, f"optimizer_{name}")
+        self._memory.load(under(_MEMORY))
+        self._steps, self._updates = state.values["steps"], state.values["updates"]
+        self._random.bit_generator.state = state.values["random"]
