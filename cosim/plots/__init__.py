@@ -1,10 +1,10 @@
 """Figures: one small module each, pure functions from polars frames and arrays to a matplotlib figure.
 
-``learning_curves``, ``time_series``, ``space_time`` (lanes side by side), ``strips`` (vehicles from above),
-``heat_maps``, ``cdf``, ``bars`` and ``dot_panels`` (means with 95 % confidence intervals), ``coverage_map``,
-``predicted_paths`` and ``draw_net`` draw; ``save`` and ``to_bytes`` write PNG and SVG.  ``style`` is the house style,
-``quantities`` knows names and units in print, ``intervals`` confidence intervals.  Every figure takes ``runs``, the
-names of the runs that it shows: they stand below it and in the file's metadata.
+``learning_curves`` (several: ``learning_curve_panels``), ``time_series``, ``space_time`` (lanes side by side),
+``strips`` (vehicles from above), ``heat_maps``, ``cdf``, ``bars`` and ``dot_panels`` (means with 95 % confidence
+intervals), ``coverage_map``, ``predicted_paths`` and ``draw_net`` draw; ``save`` and ``to_bytes`` write PNG and SVG.
+``style`` is the house style, ``quantities`` knows names and units in print, ``intervals`` confidence intervals.  Every
+figure takes ``runs``, the names of the runs that it shows: they stand below it and in the file's metadata.
 
 Nothing here needs a display or touches pyplot; matplotlib is imported when a figure is first asked for.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cosim.plots.coverage import coverage_map as coverage_map
     from cosim.plots.coverage import coverage_overlay as coverage_overlay
     from cosim.plots.coverage import gathered as gathered
+    from cosim.plots.curves import learning_curve_panels as learning_curve_panels
     from cosim.plots.curves import learning_curves as learning_curves
     from cosim.plots.distributions import cdf as cdf
     from cosim.plots.distributions import distribution as distribution
@@ -57,6 +58,7 @@ _WHERE = {
     "heat_maps": "heat_map",
     "intervals_by": "bar_charts",
     "lane_pieces": "trajectories",
+    "learning_curve_panels": "curves",
     "learning_curves": "curves",
     "mean_interval": "intervals",
     "predicted_paths": "predictions",

@@ -30,7 +30,7 @@ def strips(
     lanes: int,
     lane_width: float = _LANE,
     bodies: Mapping[str, tuple[float, float]] | None = None,
-    labelled: Collection[str] = (),
+    labelled: Collection[str] | Mapping[str, str] = (),
     window_m: tuple[float, float] | None = None,
     title: str = "",
     runs: Sequence[str] = (),
@@ -45,7 +45,7 @@ def strips(
         lanes: how many lanes it has.
         lane_width: m.
         bodies: length and width (m) of each type's vehicles; 5 m x 1.8 m if not given.
-        labelled: ids of vehicles that get their name and a thick outline.
+        labelled: ids of vehicles that get a thick outline and their name, or the text that a mapping has for them.
         window_m: the part of the edge to show, m; None shows all of it.
         title: what the figure shows; default the edge's name.
         runs: names of the runs shown.
@@ -91,7 +91,7 @@ def _draw_vehicles(
     now: pl.DataFrame,
     colours: Mapping[str, str],
     bodies: Mapping[str, tuple[float, float]],
-    labelled: Collection[str],
+    labelled: Collection[str] | Mapping[str, str],
     lane_width: float,
 ) -> None:
     for kind, part in ((k, now.filter(now["type"] == k)) for k in colours):
@@ -108,7 +108,7 @@ def _draw_vehicles(
                     Rectangle((x, y), long, wide, fill=False, edgecolor=INK, linewidth=1.4, zorder=4)
                 )
                 ax.annotate(
-                    vehicle,
+                    labelled[vehicle] if isinstance(labelled, Mapping) else vehicle,
                     (x + long / 2, y + wide),
                     xytext=(0, 1),
                     textcoords="offset points",

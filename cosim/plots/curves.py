@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from cosim.plots.intervals import column_intervals
 from cosim.plots.quantities import quantity
-from cosim.plots.style import drawn_in_house_style, finish, new_figure, series_style
+from cosim.plots.style import WIDTH, drawn_in_house_style, finish, new_figure, series_style
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,12 +50,85 @@ def learning_curves(
     ax = axes[0, 0]
     shown = quantity(y)
     groups = [None] if group is None else frame[group].unique(maintain_order=True).to_list()
+    _draw_lines(ax, frame, (x, y), (group, groups), seed, smooth)
+    ax.set_xlabel(quantity(x).axis)
+    ax.set_ylabel(shown.axis + (f"\nmean of the last {smooth}" if smooth > 1 else ""))
+    if ax.lines:
+        ax.legend(title="mean and 95 % CI over seeds", title_fontsize=7, alignment="left")
+    else:
+        ax.text(0.5, 0.5, "no values yet", ha="center", va="center", transform=ax.transAxes)
+    return finish(figure, title=title, runs=runs)
+
+
+@drawn_in_house_style
+def learning_curve_panels(
+    frame: pl.DataFrame,
+    x: str,
+    y: str,
+    panel: str,
+    group: str,
+    *,
+    columns: int = 4,
+    groups: Sequence[Any] = (),
+    seed: str | None = "seed",
+    smooth: int = 1,
+    title: str = "",
+    runs: Sequence[str] = (),
+) -> Figure:
+    """Draw :func:`learning_curves` in panels, one a value of the column *panel* in order of appearance.
+
+    Args:
+        frame: a row a (panel, group, seed, x).
+        x: the column of progress.
+        y: the column to show; all panels have one scale.
+        panel: the column that tells panels apart.
+        group: the column that tells methods apart.
+        columns: panels beside each other.
+        groups: the methods in order; default: as they appear.
+        seed: the column that tells repetitions apart.
+        smooth: as in :func:`learning_curves`.
+        title: what the figure shows.
+        runs: names of the runs shown.
+    """
+    names = frame[panel].unique(maintain_order=True).to_list()
+    order = list(groups) or frame[group].unique(maintain_order=True).to_list()
+    columns = max(min(columns, len(names)), 1)
+    rows = max(-(-len(names) // columns), 1)
+    figure, axes = new_figure(rows, columns, width=WIDTH, height=0.8 + 2.1 * rows, sharey=True)
+    for k, ax in enumerate(axes.flat):
+        ax.set_visible(k < len(names))
+        if k < len(names):
+            _draw_lines(ax, frame.filter(frame[panel] == names[k]), (x, y), (group, order), seed, smooth)
+            ax.set_title(str(names[k]), fontsize=8.5)
+            ax.set_xlabel(quantity(x).axis if k + columns >= len(names) else "")
+            ax.set_ylabel(quantity(y).axis if k % columns == 0 else "")
+    handles = {}
+    for ax in axes.flat:
+        for line in ax.lines:
+            name = str(line.get_label()).rpartition(" (n")[0]
+            handles[name] = Line2D([], [], color=line.get_color(), linestyle=line.get_linestyle(), label=name)
+    if handles:
+        shown = [handles[name] for name in map(str, order) if name in handles]
+        figure.legend(handles=shown, loc="outside right upper")
+    return finish(figure, title=title, runs=runs, note="mean over seeds, 95 % CI as a band")
+
+
+def _draw_lines(
+    ax: Any,
+    frame: pl.DataFrame,
+    columns: tuple[str, str],
+    lines: tuple[str | None, Sequence[Any]],
+    seed: str | None,
+    smooth: int,
+) -> None:
+    """Draw a line with its band for each group, in the style of its number."""
+    (x, y), (group, groups) = columns, lines
     for k, name in enumerate(groups):
         part = frame if group is None else frame.filter(frame[group] == name)
         grid, values = on_common_grid(part, x, y, seed=seed, smooth=smooth)
         if not len(grid):
             continue
-        mean, half, n = column_intervals(values * shown.factor)
+        mean, half, n = column_intervals(values * quantity(y).factor)
         style = series_style(k)
         repeats = f"n = {len(values)}"
         ax.plot(grid, mean, label=repeats if name is None else f"{name} ({repeats})", **style)
@@ -62,14 +136,7 @@ def learning_curves(
             ax.fill_between(
                 grid, mean - half, mean + half, where=n > 1, color=style["color"], alpha=0.2, linewidth=0
             )
-    ax.set_xlabel(quantity(x).axis)
-    ax.set_ylabel(shown.axis + (f"\nmean of the last {smooth}" if smooth > 1 else ""))
     ax.margins(x=0.01)
-    if ax.lines:
-        ax.legend(title="mean and 95 % CI over seeds", title_fontsize=7, alignment="left")
-    else:
-        ax.text(0.5, 0.5, "no values yet", ha="center", va="center", transform=ax.transAxes)
-    return finish(figure, title=title, runs=runs)
 
 
 def on_common_grid(

@@ -1,14 +1,16 @@
 """The space-time diagram of one edge with its lanes side by side (TPE-MARL, figs 15 and 16).
 
 Horizontal is ``L * lane + s`` with L the edge's length: as many adjacent strips as lanes, lane 0 (the rightmost)
-first.  Vertical is time.  Each vehicle is a line, coloured by its type, that breaks where it changes lanes.
+first.  Vertical is time.  Each vehicle is a line, coloured by its type, that breaks where it changes lanes; a faint
+line leads to where it goes on, if wanted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.collections import LineCollection
@@ -78,6 +80,8 @@ def space_time(
     length: float,
     lanes: int,
     window_s: tuple[float, float] | None = None,
+    changes: bool = False,
+    labelled: Mapping[str, str] | None = None,
     title: str = "",
     runs: Sequence[str] = (),
 ) -> Figure:
@@ -89,6 +93,8 @@ def space_time(
         length: its length, m (the width of a strip).
         lanes: how many lanes it has.
         window_s: first and last instant to show, s; None shows all.
+        changes: lane changes get a faint line from where the vehicle was to where it is, and a dot there.
+        labelled: vehicles that are drawn thicker, with a text where their line begins.
         title: what the figure shows; default the edge's name.
         runs: names of the runs shown.
     """
@@ -106,6 +112,10 @@ def space_time(
         ax.add_collection(LineCollection(lines, colors=colour, linewidths=0.9, label=kind))
         if dots:
             ax.plot(*np.concatenate(dots).T, ".", markersize=2, color=colour)
+    if changes:
+        _draw_changes(ax, pieces, colours)
+    for vehicle, text in (labelled or {}).items():
+        _draw_labelled(ax, [piece for piece in pieces if piece.vehicle == vehicle], colours, text)
     for lane in range(1, lanes):
         ax.axvline(length * lane, color=INK, linewidth=0.9)
     if window_s is None and pieces:
@@ -132,8 +142,42 @@ def space_time(
     handles = [
         Line2D([], [], color=colours[kind], label=f"{kind} ({n})") for kind, n in vehicle_counts.items()
     ]
+    if changes:
+        name = f"lane change ({len(_changes(pieces))})"
+        handles.append(Line2D([], [], color=FAINT, linewidth=0.5, marker=".", markersize=4, label=name))
     if handles:
         figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     else:
         ax.text(0.5, 0.5, "no vehicle was recorded here", ha="center", va="center", transform=ax.transAxes)
     return finish(figure, title=title or f"Edge {edge}, lanes side by side", runs=runs)
+
+
+def _changes(pieces: Sequence[Piece]) -> list[tuple[Piece, Piece]]:
+    """Return the pieces before and after each lane change."""
+    return [(a, b) for a, b in pairwise(pieces) if a.vehicle == b.vehicle and a.lane != b.lane]
+
+
+def _draw_changes(ax: Any, pieces: Sequence[Piece], colours: Mapping[str, str]) -> None:
+    found = _changes(pieces)
+    lines = [np.stack([a.points[-1], b.points[0]]) for a, b in found]
+    ax.add_collection(LineCollection(lines, colors=FAINT, linewidths=0.35, alpha=0.5, zorder=1.5))
+    for kind, colour in colours.items():
+        ends = [b.points[0] for _, b in found if b.type == kind]
+        if ends:
+            ax.plot(*np.array(ends).T, ".", markersize=2.5, color=colour)
+
+
+def _draw_labelled(ax: Any, pieces: Sequence[Piece], colours: Mapping[str, str], text: str) -> None:
+    for piece in pieces:
+        ax.plot(*piece.points.T, color=INK, linewidth=2.6, zorder=2.5)
+        ax.plot(*piece.points.T, color=colours[piece.type], linewidth=1.4, zorder=2.6)
+    if pieces:
+        ax.annotate(
+            text,
+            pieces[0].points[0],
+            xytext=(3, -2),
+            textcoords="offset points",
+            fontsize=9,
+            va="top",
+            zorder=4,
+        )

@@ -106,7 +106,7 @@ def asked(material: Material) -> pl.DataFrame:
                 "CAVs [%]": share,
                 "variant": variant,
                 "collided a thousand, bound": bound["upper 95 % bound"],
-                "below 1": _yes(bound["upper 95 % bound"] < 1000 * BOUND),
+                "below 1": _below(bound),
                 "faster than human": _apart(material, tpe, human, SPEED),
                 "more success than human": _apart(material, tpe, human, SUCCESS),
                 "return over rule-based": plus_minus(gained.mean, gained.half),
@@ -134,8 +134,11 @@ def _apart(material: Material, a: Case, b: Case, measure: Measure) -> str:
     return "yes" if ours.low > theirs.high else "no" if ours.high < theirs.low else "not apart"
 
 
-def _yes(fact: bool) -> str:
-    return "yes" if fact else "no"
+def _below(pooled: dict[str, Any]) -> str:
+    if pooled["upper 95 % bound"] < 1000 * BOUND:
+        return "yes"
+    # Not even a clean record would be enough.
+    return "too few vehicles" if upper_bound(0) >= BOUND * pooled["vehicles"] else "no"
 
 
 SAFETY = Item(
