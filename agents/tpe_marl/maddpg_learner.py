@@ -26,22 +26,41 @@ from agents.common.schedules import linear
 from agents.common.window_memory import Draw, Held, WindowMemory, gather
 from agents.tpe_marl.actor_critic import (
     CentralCritic,
-    ContinuousActor,
     JointBatch,
+    MixedActor,
+    as_known,
     maddpg_actor_loss,
     maddpg_critic_loss,
 )
-from agents.tpe_marl.inputs import TRAFFIC, slot_state
-from agents.tpe_marl.maddpg_agent import NET, NOISE, MaddpgActor, MaddpgConfig, input_rows
-from agents.tpe_marl.team_rows import by_slot, flat_traffic, grid, slot_features, team_reward, window_traffic
+from agents.tpe_marl.inputs import TRAFFIC, Floats, slot_state
+from agents.tpe_marl.maddpg_agent import NET, NOISE, MaddpgActor, MaddpgConfig
+from agents.tpe_marl.team_rows import (
+    BySlot,
+    by_slot,
+    flat_traffic,
+    grid,
+    own_reward,
+    slot_features,
+    team_reward,
+    window_traffic,
+)
 from cosim.lockstep.learner import LearnerState, Setup, Window
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 from cosim.tasks.driving.observation import FEATURES
 
 Arrays = dict[str, NDArray[Any]]
 _MEMORY = "memory."
-_ROWS = ("inputs", "action", "slot", "features")
+_ROWS = ("inputs", "action", "slot", "features", "own", "ahead")
 _INSTANTS = ("reward", "traffic")
+
+
+def rows_ahead(window: Window, where: BySlot) -> NDArray[np.int16]:
+    """Return (R,) how many rows later the same vehicle stands one instant later; 0 if it left."""
+    place = np.full(len(window) + 1, -1, dtype=np.int64)
+    place[where.order] = np.arange(len(where.order))
+    following = place[window.next[where.order]]
+    ahead = np.where(following >= 0, following - np.arange(len(where.order)), 0)
+    return ahead.astype(np.int16)
 
 
 class MaddpgLearner:
@@ -51,14 +70,15 @@ class MaddpgLearner:
         config: MaddpgConfig = setup.config
         self._config, self._horizon = config, setup.steps
         self._actor = MaddpgActor(setup.info, config)
-        self._inputs = input_rows(config)
+        self._inputs = config.rows()
         self._device = pick_device(setup.device)
         generator = torch.Generator().manual_seed(setup.seed % 2**63)
         state = config.slots * FEATURES + TRAFFIC
 
-        def nets() -> tuple[ContinuousActor, CentralCritic]:
-            actor = ContinuousActor(self._inputs.size, generator, config.hidden)
-            critic = CentralCritic(state, config.slots, generator, config.hidden)
+        def nets() -> tuple[MixedActor, CentralCritic]:
+            actor = MixedActor(self._inputs.size, generator, config.hidden, config.outputs)
+            own = self._inputs.size if config.critic == "each" else 0
+            critic = CentralCritic(state, config.slots, generator, config.hidden, config.outputs, own)
             return actor.to(self._device), critic.to(self._device)
 
         self._net, self._critic = nets()
@@ -113,16 +133,32 @@ class MaddpgLearner:
         slots = self._config.slots
         for window in windows:
             where = by_slot(window, slots)
+            action = window.values[where.order].astype(np.float32)
+            settled = window.decided & (window.next >= 0)
             rows: Arrays = {
                 "inputs": self._inputs(window.obs[where.order]),
-                "action": window.values[where.order].astype(np.float32),
+                "action": action,
                 "slot": where.slot,
                 "features": window.obs[where.order, :FEATURES],
+                "own": self._learnt(own_reward(window)[where.order], np.rint(action[:, 1]) != 0),
+                "ahead": rows_ahead(window, where),
             }
-            instants: Arrays = {"reward": team_reward(window), "traffic": window_traffic(window, slots)}
+            changing = np.rint(window.values[settled, 1]) != 0
+            at = window.instants()[settled]
+            count = np.bincount(at, minlength=len(window.t_us))
+            changes = np.bincount(at[changing], minlength=len(window.t_us)) / np.maximum(count, 1)
+            instants: Arrays = {
+                "reward": self._learnt(team_reward(window), changes),
+                "traffic": window_traffic(window, slots),
+            }
             self._memory.add(Held(where.first, rows, instants))
             self._steps += window.steps
             self._owed += window.steps / self._config.steps_per_update
+
+    def _learnt(self, reward: Floats, changes: NDArray[Any]) -> Floats:
+        config = self._config
+        learnt = (reward + config.reward_shift) * config.reward_scale - config.lane_change_cost * changes
+        return np.asarray(learnt, dtype=np.float32)
 
     def update(self) -> dict[str, float]:
         """Make the gradient steps that are due; signals are means over them."""
@@ -134,8 +170,8 @@ class MaddpgLearner:
         due = int(self._owed)
         self._owed -= due
         rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
-        for optimizer in self._optimizers.values():
-            set_learning_rate(optimizer, rate)
+        set_learning_rate(self._optimizers["critic_optimizer"], rate)
+        set_learning_rate(self._optimizers["actor_optimizer"], rate * config.actor_rate)
         sums = torch.zeros(4, device=self._device)
         for _ in range(due):
             sums += self._step()
@@ -150,15 +186,22 @@ class MaddpgLearner:
         """One gradient step of both; returns (4,) TD loss, actor loss, mean reward, and the critic gradient's norm."""
         config = self._config
         batch = self._batch()
-        loss = maddpg_critic_loss(self._critic, self._target_critic, self._target, batch, config.gamma)
+        if not len(batch.inputs):
+            return torch.zeros(4, device=self._device)
+        loss = maddpg_critic_loss(
+            self._critic, self._target_critic, self._target, batch, config.gamma, config.huber
+        )
         norm = self._descend("critic_optimizer", self._critic, loss)
         self._critic.requires_grad_(False)
-        actor_loss = maddpg_actor_loss(self._net, self._critic, batch, config.saturation)
+        actor_loss = maddpg_actor_loss(self._net, self._critic, batch, config.saturation, config.entropy)
         self._descend("actor_optimizer", self._net, actor_loss)
         self._critic.requires_grad_(True)
         self._follow(config.follow)
-        there = batch.alive.any(dim=-1)
-        reward = (batch.reward * there).sum() / there.sum().clamp(min=1)
+        if config.critic == "each":
+            reward = batch.own.mean()
+        else:
+            there = batch.alive.any(dim=-1)
+            reward = (batch.reward * there).sum() / there.sum().clamp(min=1)
         return torch.stack([loss.detach(), actor_loss.detach(), reward, norm])
 
     def _descend(self, name: str, net: nn.Module, loss: torch.Tensor) -> torch.Tensor:
@@ -171,19 +214,25 @@ class MaddpgLearner:
 
     def _batch(self) -> JointBatch:
         draw = gather(self._memory.picks(self._random, self._config.batch, 2), _ROWS, _INSTANTS)
-        reward = (draw.instants["reward"][:, 0] + self._config.reward_shift) * self._config.reward_scale
+        reward = draw.instants["reward"][:, 0]
         alive, state = self._alive_and_state(draw)
         before = draw.cell % 2 == 0
-        rows = draw.rows
+        rows, at = draw.rows, before.nonzero()[0]
+        number = np.cumsum(~before) - 1
+        ahead = rows["ahead"][before].astype(np.int64)
+        own = rows["own"][before] if self._config.reward == "own" else reward[draw.cell[before] // 2]
         return JointBatch(
             inputs=self._tensor(rows["inputs"][before]),
-            action=self._tensor(rows["action"][before]),
+            action=as_known(self._tensor(rows["action"][before]), self._config.outputs),
             alive=self._tensor(alive[:, 0]),
             state=self._tensor(state[:, 0]),
-            reward=self._tensor(reward.astype(np.float32)),
+            reward=self._tensor(reward),
             next_inputs=self._tensor(rows["inputs"][~before]),
             next_alive=self._tensor(alive[:, 1]),
             next_state=self._tensor(state[:, 1]),
+            own=self._tensor(own),
+            after=self._tensor(np.where(ahead > 0, number[at + ahead], 0)),
+            left=self._tensor(ahead == 0),
         )
 
     def _alive_and_state(self, draw: Draw) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:

@@ -5,8 +5,8 @@ Windows gather until there are enough; then a few passes are made over them, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from agents.common.networks import (
+    PerceptronNet,
     load_module,
     load_optimizer,
     module_arrays,
@@ -22,36 +23,37 @@ from agents.common.networks import (
     pick_device,
     set_learning_rate,
 )
-from agents.common.ppo import generalized_advantages, normalized
-from agents.common.recurrent import RecurrentNet
+from agents.common.ppo import clipped_value_loss, generalized_advantages, normalized
+from agents.common.recurrent import RecurrentNet, on_grid
 from agents.common.schedules import linear
 from agents.common.window_memory import Draw, Held, Pick, WindowMemory, gather
 from agents.tpe_marl.actor_critic import PolicyBatch, central_value, mappo_loss
 from agents.tpe_marl.inputs import TRAFFIC, Floats, slot_state
 from agents.tpe_marl.mappo_agent import LOG_PROB, NAME, NET, MappoActor, MappoConfig
-from agents.tpe_marl.recurrent_actor import InputRows, driving_role
-from agents.tpe_marl.team_rows import INSTANTS, ROWS, flat_traffic, grid, slot_features, team_rows
+from agents.tpe_marl.recurrent_actor import driving_role
+from agents.tpe_marl.team_rows import INSTANTS, ROWS, flat_traffic, grid, own_reward, slot_features, team_rows
 from cosim.lockstep.learner import LearnerState, Setup, Window
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 from cosim.tasks.driving.observation import FEATURES
 
 Arrays = dict[str, NDArray[Any]]
 _MEMORY = "memory."
+OWN = "own_reward"
 _MANY = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class _Graded:
-    """Of B windows of T decisions: ``state`` (B, T, S), ``value``, ``advantage`` and ``returns`` (B, T)."""
+    """What the decisions of a window were worth.
 
-    state: torch.Tensor
-    value: torch.Tensor
+    Of R rows of decisions ``advantage`` (R,); of V rows (a central value of each) or instants in which somebody was
+    there (one of the team) ``seen`` (V, S), ``value`` and ``returns`` (V,).
+    """
+
     advantage: torch.Tensor
+    seen: torch.Tensor
+    value: torch.Tensor
     returns: torch.Tensor
-
-    def of(self, which: torch.Tensor) -> _Graded:
-        """Return those of some windows."""
-        return _Graded(self.state[which], self.value[which], self.advantage[which], self.returns[which])
 
 
 class MappoLearner:
@@ -61,18 +63,29 @@ class MappoLearner:
         config: MappoConfig = setup.config
         choices = driving_role(setup.info, NAME).action.n
         self._config, self._horizon = config, setup.steps
-        self._inputs = InputRows(NAME, config.one_hot, config.inflow)
+        self._inputs = config.rows()
         self._actor = MappoActor(setup.info, config)
         self._device = pick_device(setup.device)
         generator = torch.Generator().manual_seed(setup.seed % 2**63)
-        self._net = RecurrentNet(self._inputs.size, choices, generator, config.hidden).to(self._device)
+        self._net = self._actor_net(choices, generator).to(self._device)
         state = config.slots * FEATURES + TRAFFIC
-        self._critic = central_value(state, generator, config.hidden).to(self._device)
+        # Without memory the row is the observation alone.
+        self._width = self._inputs.size if config.recurrent else self._inputs.prepare.size
+        if config.critic == "each":
+            state += self._width
+        self._critic = central_value(state, generator, config.critic_hidden).to(self._device)
         self._parameters = [*self._net.parameters(), *self._critic.parameters()]
-        self._optimizer = torch.optim.Adam(self._parameters, lr=config.learning_rate, fused=True)
+        groups = [{"params": [*net.parameters()]} for net in (self._net, self._critic)]
+        self._optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
         self._memory = WindowMemory(_MANY)
         self._random = np.random.default_rng(np.random.SeedSequence([setup.seed, 1]))
         self._steps = self._updates = 0
+
+    def _actor_net(self, choices: int, generator: torch.Generator) -> RecurrentNet | PerceptronNet:
+        config = self._config
+        if config.recurrent:
+            return RecurrentNet(self._inputs.size, choices, generator, config.hidden)
+        return PerceptronNet((self._inputs.prepare.size, config.hidden, config.hidden, choices), generator)
 
     # -- acting --
 
@@ -98,9 +111,14 @@ class MappoLearner:
     def add(self, windows: Sequence[Window]) -> None:
         """Take in whole windows."""
         for window in windows:
-            team = team_rows(window, self._inputs, self._config.slots)
+            team = team_rows(window, self._inputs, self._config.slots, self._config.guard)
             noted = window.notes.get(LOG_PROB, np.zeros(len(window)))
-            rows = {**team.held.rows, LOG_PROB: noted[team.order].astype(np.float32)}
+            rows = {
+                **team.held.rows,
+                "inputs": team.held.rows["inputs"][:, : self._width],
+                LOG_PROB: noted[team.order].astype(np.float32),
+                OWN: own_reward(window)[team.order],
+            }
             self._memory.add(Held(team.held.first, rows, team.held.instants))
             self._steps += window.steps
 
@@ -108,39 +126,89 @@ class MappoLearner:
         """Make the passes if there are enough windows; signals are means over their gradient steps."""
         config = self._config
         rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
+        spread = config.entropy * linear(1.0, config.last_entropy, self._horizon, self._steps)
         signals = {"memory_windows": float(len(self._memory)), "learning_rate": rate}
         if len(self._memory) < config.batch:
             return {**signals, "updates": float(self._updates)}
         set_learning_rate(self._optimizer, rate)
+        self._optimizer.param_groups[1]["lr"] = rate * config.critic_rate
         windows = list(self._memory)
         graded = self._graded(windows)
+        if config.critic_batch:
+            signals["critic_loss"] = self._fit(graded)
         sums, steps = torch.zeros(5, device=self._device), 0
+        whole = self._batch(windows, graded)
         for _ in range(config.epochs):
-            order = self._random.permutation(len(windows))
-            for start in range(0, len(order), config.minibatch):
-                which = order[start : start + config.minibatch]
-                sums += self._step([windows[i] for i in which], graded.of(torch.from_numpy(which)))
+            for batch in self._parts(windows, graded, whole):
+                sums += self._step(batch, spread)
                 steps += 1
         self._updates += steps
         self._memory = WindowMemory(_MANY)
         names = ("policy_loss", "value_loss", "entropy", "clipped", "gradient_norm")
-        signals |= dict(zip(names, (sums / steps).tolist(), strict=True))
-        signals |= {"value_mean": float(graded.value.mean()), "return_mean": float(graded.returns.mean())}
+        signals |= dict(zip(names, (sums / max(steps, 1)).tolist(), strict=True))
+        value, returns = torch.cat([g.value for g in graded]), torch.cat([g.returns for g in graded])
+        if len(value):
+            left = (returns - value).var(correction=0) / returns.var(correction=0).clamp(min=1e-12)
+            signals |= {"value_mean": float(value.mean()), "return_mean": float(returns.mean())}
+            signals["explained"] = 1.0 - float(left)
         return {**signals, "updates": float(self._updates)}
 
     @torch.no_grad()
-    def _graded(self, windows: list[Held]) -> _Graded:
-        """Return what the decisions of B windows were worth, by the central value of now."""
+    def _graded(self, windows: list[Held]) -> list[_Graded]:
+        """Return what the decisions of each window were worth, by the central value of now."""
+        found = [self._of_each(w) if self._config.critic == "each" else self._of_team(w) for w in windows]
+        everybody = torch.cat([g.advantage for g in found])
+        scaled, end = normalized(everybody), 0
+        graded = []
+        for g in found:
+            begin, end = end, end + len(g.advantage)
+            graded.append(replace(g, advantage=scaled[begin:end]))
+        return graded
+
+    def _of_team(self, window: Held) -> _Graded:
+        """Return what the team's decisions in a window were worth, by a value of the state."""
         config = self._config
-        draw = gather([Pick(held, 0, len(held)) for held in windows], ("slot", "features"), INSTANTS)
-        there = self._tensor(grid(draw, np.ones(len(draw.cell), dtype=np.bool_), config.slots)).any(-1)
-        state = self._tensor(self._state(draw))
+        draw = gather([Pick(window, 0, len(window))], (*ROWS, OWN), INSTANTS)
+        alive = self._tensor(grid(draw, np.ones(len(draw.cell), dtype=np.bool_), config.slots))[0]
+        there = alive.any(-1)
+        state = self._tensor(self._state(draw))[0]
         value = self._critic(state).squeeze(-1)
-        reward = self._tensor((draw.instants["reward"] + config.reward_shift) * config.reward_scale)
+        if config.reward == "own":
+            # The team's reward is then the mean of the vehicles' own.
+            count = np.maximum(np.bincount(draw.cell, minlength=draw.length), 1)
+            plain = np.bincount(draw.cell, weights=draw.rows[OWN], minlength=draw.length) / count
+        else:
+            plain = draw.instants["reward"][0]
+        reward = (plain + config.reward_shift) * config.reward_scale
+        reward = reward - config.lane_change_cost * draw.instants["changes"][0]
         # Where nobody decides nothing is earned, nor lost by the shift.
-        earned = torch.where(there, reward, 0.0)[:, :-1].to(value.dtype)
+        earned = torch.where(there, self._tensor(reward), 0.0)[:-1].to(value.dtype)
         advantage, returns = generalized_advantages(earned, value, config.gamma, config.gae)
-        return _Graded(state[:, :-1], value[:, :-1], normalized(advantage, there[:, :-1]), returns)
+        alive, there = alive[:-1], there[:-1]
+        rows = advantage.unsqueeze(-1).expand(alive.shape)[alive]
+        return _Graded(rows, state[:-1][there], value[:-1][there], returns[there])
+
+    def _of_each(self, window: Held) -> _Graded:
+        """Return what each vehicle's decisions in a window were worth, by a value of its input and the state."""
+        config = self._config
+        draw = gather([Pick(window, 0, len(window))], (*ROWS, OWN), INSTANTS)
+        rows, slots = draw.rows, config.slots
+        state = self._state(draw)[0]
+        seen = self._tensor(np.concatenate([rows["inputs"], state[draw.cell]], axis=1))
+        plain = rows[OWN] if config.reward == "own" else draw.instants["reward"][0][draw.cell]
+        reward = (plain + config.reward_shift) * config.reward_scale
+        reward = reward - config.lane_change_cost * (rows["action"] // 3 != 1)
+        value = self._critic(seen).squeeze(-1)
+        alive = self._tensor(grid(draw, np.ones(len(draw.cell), dtype=np.bool_), slots))[0]
+        entered = self._tensor(grid(draw, rows["entered"], slots))[0]
+        leaves = ~alive[1:] | entered[1:]
+        earned = on_grid(self._tensor(reward.astype(np.float32)), alive)[:-1]
+        advantage, returns = generalized_advantages(
+            earned.T, on_grid(value, alive).T, config.gamma, config.gae, leaves.T
+        )
+        now = alive[:-1]
+        count = int(now.sum())
+        return _Graded(advantage.T[now], seen[:count], value[:count], returns.T[now])
 
     def _state(self, draw: Draw) -> Floats:
         """Return the plain state (count, length, S)."""
@@ -154,27 +222,79 @@ class MappoLearner:
         )
         return state.reshape(draw.count, draw.length, -1)
 
-    def _step(self, windows: list[Held], graded: _Graded) -> torch.Tensor:
-        """One gradient step; returns (5,) policy loss, value loss, entropy, share clipped, and the gradient's norm."""
+    def _fit(self, graded: list[_Graded]) -> float:
+        """Make the critic's own passes; returns its mean loss."""
+        config, losses = self._config, []
+        seen, value, returns = (
+            torch.cat([getattr(g, name) for g in graded]) for name in ("seen", "value", "returns")
+        )
+        far = torch.inf if config.value_ratio is None else config.value_ratio
+        for _ in range(config.epochs):
+            for which in self._shuffled(len(seen), config.critic_batch):
+                loss = clipped_value_loss(
+                    self._critic(seen[which]).squeeze(-1), value[which], returns[which], far
+                )
+                self._optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(self._critic.parameters(), config.clip)
+                self._optimizer.step()
+                losses.append(loss.detach())
+        return float(torch.stack(losses).mean()) if losses else 0.0
+
+    def _parts(
+        self, windows: list[Held], graded: list[_Graded], whole: PolicyBatch | None
+    ) -> Iterator[PolicyBatch]:
+        """Yield what each gradient step of a pass learns from: some windows, or some rows."""
+        config = self._config
+        if whole is None:
+            return
+        if config.recurrent or not config.critic_batch:
+            order = self._random.permutation(len(windows))
+            for start in range(0, len(order), config.minibatch):
+                which = order[start : start + config.minibatch]
+                batch = self._batch([windows[i] for i in which], [graded[i] for i in which])
+                if batch is not None:
+                    yield batch
+            return
+        for rows in self._shuffled(len(whole.inputs), config.row_batch):
+            few = {
+                name: getattr(whole, name)[rows]
+                for name in ("inputs", "allowed", "action", "log_prob", "advantage")
+            }
+            yield replace(whole, **few, seen=whole.seen[:0], value=whole.value[:0], returns=whole.returns[:0])
+
+    def _shuffled(self, count: int, size: int) -> Iterator[torch.Tensor]:
+        """Yield the numbers below *count* in a random order, *size* at a time."""
+        order = torch.from_numpy(self._random.permutation(count))
+        for start in range(0, count, size):
+            yield order[start : start + size]
+
+    def _batch(self, windows: list[Held], graded: list[_Graded]) -> PolicyBatch | None:
+        """Return all decisions of some windows; None if there are none."""
         config = self._config
         # The last instant of a window was decided in the next one.
         draw = gather([Pick(held, 0, len(held) - 1) for held in windows], (*ROWS, LOG_PROB), ())
         rows, everybody = draw.rows, np.ones(len(draw.cell), dtype=np.bool_)
         if not everybody.size:
-            return torch.zeros(5, device=self._device)
-        batch = PolicyBatch(
+            return None
+        return PolicyBatch(
             inputs=self._tensor(rows["inputs"]),
             allowed=self._tensor(rows["allowed"]),
             action=self._tensor(rows["action"].astype(np.int64)),
             log_prob=self._tensor(rows[LOG_PROB]),
             alive=self._tensor(grid(draw, everybody, config.slots)),
             entered=self._tensor(grid(draw, rows["entered"], config.slots)),
-            state=graded.state,
-            value=graded.value,
-            advantage=graded.advantage,
-            returns=graded.returns,
+            seen=torch.cat([g.seen for g in graded]),
+            value=torch.cat([g.value for g in graded]),
+            advantage=torch.cat([g.advantage for g in graded]),
+            returns=torch.cat([g.returns for g in graded]),
         )
-        result = mappo_loss(self._net, self._critic, batch, config.ratio, config.entropy, config.value_weight)
+
+    def _step(self, batch: PolicyBatch, spread: float) -> torch.Tensor:
+        """One gradient step; returns (5,) policy loss, value loss, entropy, share clipped, and the gradient's norm."""
+        config = self._config
+        weight = 0.0 if config.critic_batch else config.value_weight
+        result = mappo_loss(self._net, self._critic, batch, config.ratio, spread, weight, config.value_ratio)
         self._optimizer.zero_grad()
         result.loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._parameters, config.clip)

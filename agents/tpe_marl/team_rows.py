@@ -88,6 +88,12 @@ def team_reward(window: Window) -> Floats:
     return reward
 
 
+def own_reward(window: Window) -> Floats:
+    """Return the own part (M,) of the reward of each row's decision; 0 where nothing was decided."""
+    own = window.shared["own_reward"].values
+    return np.where(window.next >= 0, own[window.next], 0.0).astype(np.float32)
+
+
 def window_guard(window: Window) -> NDArray[np.bool_]:
     """Return what :func:`agents.common.gaps.guarded` allows each row, (M, 9)."""
     zone, instant = window.shared["zone_features"], window.instants()

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tpe_windows import info_of, some_questions, window_by
+from tpe_windows import info_of, some_questions
 
 from agents.common.ppo import masked_log_probabilities
 from agents.common.recurrent import Stays
 from agents.common.td import chosen
 from agents.common.window_memory import Pick, WindowMemory, gather
+from agents.tpe_marl.actor_critic import as_known
 from agents.tpe_marl.gat import Edges
 from agents.tpe_marl.gat_agent import GatActor, GatConfig, GatMadqn
 from agents.tpe_marl.gat_learner import GatLearner, edges_of, graph_batch, graph_rows
-from agents.tpe_marl.maddpg_agent import Maddpg, MaddpgConfig
+from agents.tpe_marl.maddpg_agent import Maddpg, MaddpgConfig, held_back
 from agents.tpe_marl.maddpg_learner import MaddpgLearner
 from agents.tpe_marl.mappo_agent import Mappo, MappoConfig
 from agents.tpe_marl.mappo_learner import MappoLearner
 from agents.tpe_marl.qmix_agent import Qmix, TpeQmix
-from agents.tpe_marl.team_rows import grid
 from cosim.errors import ScenarioError
 from cosim.experiments.windows import make_window
 from cosim.lockstep import ActionSpec, EpisodeInfo, Observations, RoleSpec
@@ -145,33 +145,84 @@ def test_the_graph_agent_acts_from_a_policy_file(tmp_path: Path) -> None:
 # -- MAPPO ------------------------------------------------------------------------------------------------------
 
 
+def own_window(actor: Any, seed: int, steps: int = 30) -> Window:
+    """A window of driving-like questions with everybody's own reward."""
+    info = info_of(seed)
+    actor.reset(info)
+    asked = [
+        replace(
+            o,
+            truncated=np.zeros(len(o), dtype=np.bool_),
+            shared={**o.shared, "own_reward": np.arange(len(o)) + o.reward},
+        )
+        for o in some_questions(steps + 1, seed)
+    ]
+    return make_window(0, info, asked, [actor.act(o, True) for o in asked[:-1]])
+
+
 def mappo_learner(**settings: Any) -> MappoLearner:
     config = MappoConfig(**{"hidden": 16, "batch": 2, "minibatch": 1, "epochs": 2, **settings})
     return MappoLearner(Setup(info_of(), config, seed=0, steps=1000))
 
 
-@pytest.mark.parametrize("inflow", [False, True])
-def test_what_the_actor_noted_is_the_learners_probability(inflow: bool) -> None:
-    learner = mappo_learner(inflow=inflow)
-    window = window_by(learner, 5)
+@pytest.mark.parametrize(("recurrent", "inflow"), [(False, False), (True, False), (True, True)])
+def test_what_the_actor_noted_is_the_learners_probability(recurrent: bool, inflow: bool) -> None:
+    learner = mappo_learner(recurrent=recurrent, inflow=inflow)
+    window = own_window(learner, 5)
     learner.add([window])
-    held = next(iter(learner._memory))
-    draw = gather(
-        [Pick(held, 0, len(held) - 1)], ("inputs", "allowed", "action", "slot", "entered", "log_prob"), ()
-    )
-    alive = torch.from_numpy(grid(draw, np.ones(len(draw.cell), dtype=np.bool_), 25))
-    stays = Stays.of_grid(alive, torch.from_numpy(grid(draw, draw.rows["entered"], 25)))
+    held = list(learner._memory)
+    batch = learner._batch(held, learner._graded(held))
+    assert batch is not None
     with torch.no_grad():
-        scores = learner._net(torch.from_numpy(draw.rows["inputs"]), stays)
-    logs = masked_log_probabilities(scores, torch.from_numpy(draw.rows["allowed"]))
-    found = chosen(logs, torch.from_numpy(draw.rows["action"].astype(np.int64)))
+        if recurrent:
+            scores = learner._net(batch.inputs, Stays.of_grid(batch.alive, batch.entered))
+        else:
+            scores = learner._net(batch.inputs)
+    found = chosen(masked_log_probabilities(scores, batch.allowed), batch.action)
     assert len(found) > 50
-    np.testing.assert_allclose(found.numpy(), draw.rows["log_prob"], atol=1e-5)
+    np.testing.assert_allclose(found.numpy(), batch.log_prob.numpy(), atol=1e-5)
 
 
-def test_the_mappo_learner_goes_on_from_its_state_bit_for_bit() -> None:
-    one, two = mappo_learner(), mappo_learner()
-    windows = [window_by(one, seed) for seed in range(7)]
+def test_each_decision_is_graded_by_what_its_vehicle_gets() -> None:
+    learner = mappo_learner(gamma=0.8, gae=0.7, reward_shift=0.5, reward_scale=2.0, lane_change_cost=3.0)
+    window = own_window(learner, 6)
+    learner.add([window])
+    (graded,) = learner._graded(list(learner._memory))
+    slot = window.slots(25)
+    rows = [i for i in np.lexsort((slot, window.instants())) if slot[i] >= 0]
+    held = next(iter(learner._memory))
+    with torch.no_grad():
+        draw = gather(
+            [Pick(held, 0, len(held))], ("inputs", "slot", "features"), ("reward", "changes", "traffic")
+        )
+        state = learner._state(draw)[0][draw.cell]
+        seen = torch.from_numpy(np.concatenate([draw.rows["inputs"], state], axis=1))
+        value = dict(zip(rows, learner._critic(seen).squeeze(-1).tolist(), strict=True))
+    own = window.shared["own_reward"].values
+    advantage: dict[int, float] = {}
+    for i in sorted(value, key=lambda i: -window.t_us[window.instants()[i]]):
+        after = int(window.next[i])
+        if not window.decided[i]:
+            continue
+        goes_on = after in value
+        reward = (own[after] + 0.5) * 2.0 - 3.0 * (window.values[i] // 3 != 1)
+        delta = reward + 0.8 * (value[after] if goes_on else 0.0) - value[i]
+        advantage[i] = delta + 0.56 * (advantage.get(after, 0.0) if goes_on else 0.0)
+    decided = [i for i in rows if window.decided[i]]
+    expected = np.array([advantage[i] for i in decided])
+    assert len(expected) > 50
+    np.testing.assert_allclose(graded.returns, expected + [value[i] for i in decided], atol=1e-3)
+    scaled = (expected - expected.mean()) / expected.std(ddof=1)
+    np.testing.assert_allclose(graded.advantage, scaled, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"recurrent": True}, {"recurrent": True, "critic": "team", "reward": "team", "critic_batch": 0}],
+)
+def test_the_mappo_learner_goes_on_from_its_state_bit_for_bit(settings: dict[str, Any]) -> None:
+    one, two = mappo_learner(**settings), mappo_learner(**settings)
+    windows = [own_window(one, seed) for seed in range(7)]
     for window in windows[:3]:
         one.add([window])
         one.update()
@@ -184,14 +235,15 @@ def test_the_mappo_learner_goes_on_from_its_state_bit_for_bit() -> None:
         assert signals[0] == signals[1]
         if signals[0]["memory_windows"] == 2:
             assert {"policy_loss", "value_loss", "entropy", "clipped", "gradient_norm"} <= set(signals[0])
-    assert one.state().values["updates"] > 8
+    assert one.state().values["updates"] >= 6
     for name, array in one.state().arrays.items():
         np.testing.assert_array_equal(array, two.state().arrays[name], err_msg=name)
 
 
-def test_the_mappo_agent_acts_from_a_policy_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_the_mappo_agent_acts_from_a_policy_file(tmp_path: Path, temperature: float) -> None:
     file = tmp_path / "p.safetensors"
-    config = MappoConfig(hidden=16)
+    config = MappoConfig(hidden=16, temperature=temperature)
     about = {"agent": Mappo.name, "config": config.model_dump(mode="json")}
     file.write_bytes(to_bytes(mappo_learner().policy(), about))
     check_agent(lambda: Mappo(file))
@@ -213,41 +265,76 @@ def continuous_window(actor: Any, seed: int, steps: int = 30, explore: bool = Tr
     info = replace(CONTINUOUS_INFO, seed=seed)
     actor.reset(info)
     asked = questions((CONTINUOUS,), steps + 1, seed, driving_shared)
+    asked = [replace(o, shared={**o.shared, "own_reward": 2 * o.reward}) for o in asked]
     return make_window(0, info, asked, [actor.act(o, explore) for o in asked[:-1]])
 
 
-def test_the_continuous_actor_acts_as_the_learners_network() -> None:
-    learner = maddpg_learner()
+@pytest.mark.parametrize("lateral", ["number", "choice"])
+def test_the_continuous_actor_acts_as_the_learners_network(lateral: str) -> None:
+    learner = maddpg_learner(lateral=lateral, guard=False)
     window = continuous_window(learner, 3, explore=False)
     rows = window.obs[window.decided]
     with torch.no_grad():
-        expected = learner._target(torch.from_numpy(learner._inputs(rows))).numpy()
+        expected = learner._target(torch.from_numpy(learner._inputs(rows)))
     assert len(rows) > 50
-    np.testing.assert_allclose(window.values[window.decided], expected, atol=1e-5)
-    noisy = continuous_window(learner, 3)
-    spread = (noisy.values - continuous_window(learner, 3, explore=False).values)[noisy.decided]
-    assert 0.3 < spread.std() < 0.6  # noise of .5, cut at the ends
+    known = as_known(torch.from_numpy(window.values[window.decided].astype(np.float32)), expected.shape[1])
+    torch.testing.assert_close(known, expected, atol=1e-5, rtol=0)
+
+
+def test_exploration_is_noise_and_choices_at_random() -> None:
+    learner = maddpg_learner(lateral="number", guard=False, noise=(0.5, 0.5))
+    calm, noisy = (continuous_window(learner, 3, explore=e) for e in (False, True))
+    assert 0.3 < (noisy.values - calm.values)[noisy.decided].std() < 0.6  # noise of .5, cut at the ends
     assert np.abs(noisy.values).max() <= 1.0
+    learner = maddpg_learner(lateral="choice", guard=False, noise=(0.6, 0.6))
+    calm, noisy = (continuous_window(learner, 3, explore=e) for e in (False, True))
+    other = (noisy.values[:, 1] != calm.values[:, 1])[noisy.decided]
+    assert 0.3 < other.mean() < 0.5  # two thirds of .6
+    assert set(noisy.values[noisy.decided, 1]) == {-1.0, 0.0, 1.0}
+
+
+def test_what_leaves_no_gap_is_not_done() -> None:
+    action = np.array([[0.7, 1.0], [0.7, 0.3], [0.7, -0.9], [-0.5, 0.0], [0.7, 0.0]])
+    allowed = np.ones((5, 9), dtype=np.bool_)
+    allowed[0, 6:] = False  # no change to the left: in lane, and there no acceleration
+    allowed[0, 5] = False
+    allowed[2, 1:3] = False  # only braking on the right
+    allowed[3, 4:6] = False
+    allowed[4, [0, 1, 2, 6, 7, 8]] = False
+    expected = [[0.0, 0.0], [0.7, 0.3], [-1.0, -0.9], [-1.0, 0.0], [0.7, 0.0]]
+    assert held_back(action, allowed).tolist() == expected
 
 
 def test_a_joint_batch_holds_the_vehicles_before_and_after() -> None:
-    learner = maddpg_learner(batch=60)
+    learner = maddpg_learner(
+        batch=60, lateral="number", divide=(), reward_shift=0.0, reward_scale=1.0, lane_change_cost=3.0
+    )
     window = continuous_window(learner, 2)
     learner.add([window])
     batch = learner._batch()
-    assert len(batch.inputs) == len(batch.action) == int(batch.alive.sum())
+    assert len(batch.inputs) == len(batch.action) == len(batch.own) == int(batch.alive.sum())
     assert len(batch.next_inputs) == int(batch.next_alive.sum())
-    known = {
-        window.obs[i].tobytes(): window.values[i].astype(np.float32).tobytes() for i in range(len(window))
-    }
-    for row, action in zip(batch.inputs.numpy(), batch.action.numpy(), strict=True):
-        assert known[row[:38].tobytes()] == action.tobytes()
+    own = window.shared["own_reward"].values
+    known: dict[bytes, tuple[Any, ...]] = {}
+    for i in np.flatnonzero(window.decided & (window.next >= 0)):
+        after, changes = int(window.next[i]), np.rint(window.values[i, 1]) != 0
+        then = None if window.terminated[i] else window.obs[after].tobytes()
+        action = window.values[i].astype(np.float32).tobytes()
+        known[window.obs[i].tobytes()] = (action, own[after] - 3.0 * changes, then)
+    assert 0 < int(batch.left.sum()) < len(batch.left)
+    for i, row in enumerate(batch.inputs.numpy()):
+        action, paid, then = known[row[:38].tobytes()]
+        assert batch.action[i].numpy().tobytes() == action
+        assert batch.own[i].item() == pytest.approx(paid, abs=1e-5)
+        assert bool(batch.left[i]) == (then is None)
+        assert then is None or batch.next_inputs[batch.after[i], :38].numpy().tobytes() == then
     empty = batch.state[..., :200].unflatten(-1, (25, 8))[~batch.alive]
     assert not bool(empty.any())
 
 
-def test_the_maddpg_learner_goes_on_from_its_state_bit_for_bit() -> None:
-    one, two = maddpg_learner(), maddpg_learner()
+@pytest.mark.parametrize("settings", [{}, {"lateral": "number", "critic": "team", "reward": "team"}])
+def test_the_maddpg_learner_goes_on_from_its_state_bit_for_bit(settings: dict[str, Any]) -> None:
+    one, two = maddpg_learner(**settings), maddpg_learner(**settings)
     windows = [continuous_window(one, seed) for seed in range(7)]
     for window in windows[:4]:
         one.add([window])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -21,9 +19,10 @@ from agents.common.recurrent import RecurrentNet, Stays, on_grid
 from agents.common.sampling import log_probabilities, normal, sample_choice
 from agents.tpe_marl.actor_critic import (
     CentralCritic,
-    ContinuousActor,
     JointBatch,
+    MixedActor,
     PolicyBatch,
+    as_known,
     central_value,
     maddpg_actor_loss,
     maddpg_critic_loss,
@@ -334,86 +333,78 @@ def policy_batch(seed: int = 0) -> tuple[PolicyBatch, dict[str, torch.Tensor]]:
         "log_prob": -2 + torch.rand(B, T, N, generator=g),
     }
     flat = {name: grid[alive] for name, grid in grids.items()}
-    value, advantage, returns = (torch.randn(B, T, generator=g) for _ in range(3))
+    value, returns = (torch.randn(8, generator=g) for _ in range(2))
     batch = PolicyBatch(
-        **flat, alive=alive, entered=entered, state=torch.randn(B, T, STATE, generator=g),
-        value=value, advantage=advantage, returns=returns,
+        **flat, alive=alive, entered=entered, seen=torch.randn(8, STATE, generator=g), value=value,
+        advantage=torch.randn(int(alive.sum()), generator=g), returns=returns,
     )  # fmt: skip
     return batch, grids
 
 
-def test_mappo_grades_each_vehicle_by_the_teams_advantage() -> None:
+def test_the_loss_of_mappo_is_its_formula() -> None:
     batch, grids = policy_batch()
     g = torch.Generator().manual_seed(0)
     actor, critic = RecurrentNet(WIDTH, 9, g), central_value(STATE, g)
     with torch.no_grad():
-        got = mappo_loss(actor, critic, batch)
+        got = mappo_loss(actor, critic, batch, value_clip=0.2)
         scores = on_grid(actor(batch.inputs, Stays.of_grid(batch.alive, batch.entered)), batch.alive)
-        gains, spreads, squares = [], [], []
-        for b in range(B):
-            for t in range(T):
-                if not batch.alive[b, t].any():
-                    continue
-                for n in range(N):
-                    if not batch.alive[b, t, n]:
-                        continue
-                    logits = scores[b, t, n].masked_fill(~grids["allowed"][b, t, n], -torch.inf)
-                    choice = torch.distributions.Categorical(logits=logits)
-                    ratio = torch.exp(choice.log_prob(torch.tensor(4)) - grids["log_prob"][b, t, n]).item()
-                    a = batch.advantage[b, t].item()
-                    gains.append(min(ratio * a, min(max(ratio, 0.8), 1.2) * a))
-                    spreads.append(choice.entropy().item())
-                v, old, ret = (
-                    critic(batch.state[b, t]).item(),
-                    batch.value[b, t].item(),
-                    batch.returns[b, t].item(),
-                )
-                moved = old + min(max(v - old, -0.2), 0.2)
-                squares.append(max((v - ret) ** 2, (moved - ret) ** 2))
+        gains, spreads = [], []
+        for number, (b, t, n) in enumerate(batch.alive.nonzero().tolist()):
+            logits = scores[b, t, n].masked_fill(~grids["allowed"][b, t, n], -torch.inf)
+            choice = torch.distributions.Categorical(logits=logits)
+            ratio = torch.exp(choice.log_prob(torch.tensor(4)) - grids["log_prob"][b, t, n]).item()
+            a = batch.advantage[number].item()
+            gains.append(min(ratio * a, min(max(ratio, 0.8), 1.2) * a))
+            spreads.append(choice.entropy().item())
+        v = critic(batch.seen).squeeze(-1)
+        moved = batch.value + (v - batch.value).clamp(-0.2, 0.2)
+        squares = torch.maximum((v - batch.returns) ** 2, (moved - batch.returns) ** 2)
+        free = mappo_loss(actor, critic, batch)
+        alone = mappo_loss(actor, critic, batch, value_weight=0.0)
     assert got.policy.item() == pytest.approx(-np.mean(gains), rel=1e-4)
     assert got.entropy.item() == pytest.approx(np.mean(spreads), rel=1e-4)
-    assert got.value.item() == pytest.approx(0.5 * np.mean(squares), rel=1e-4)
+    assert got.value.item() == pytest.approx(0.5 * squares.mean().item(), rel=1e-4)
+    assert free.value.item() == pytest.approx(0.5 * (v - batch.returns).square().mean().item(), rel=1e-4)
     whole = got.policy - 0.01 * got.entropy + 0.5 * got.value
     assert got.loss.item() == pytest.approx(whole.item(), rel=1e-5)
-
-
-def test_an_instant_without_vehicles_teaches_nothing() -> None:
-    batch, _ = policy_batch()
-    g = torch.Generator().manual_seed(0)
-    actor, critic = RecurrentNet(WIDTH, 9, g), central_value(STATE, g)
-    empty = ~batch.alive.any(dim=-1)
-    assert empty.any()
-    dirty = {
-        name: getattr(batch, name).masked_fill(empty, torch.nan) for name in ("value", "advantage", "returns")
-    }
-    assert torch.equal(
-        mappo_loss(actor, critic, batch).loss, mappo_loss(actor, critic, replace(batch, **dirty)).loss
-    )
+    assert alone.loss.item() == pytest.approx((got.policy - 0.01 * got.entropy).item(), rel=1e-5)
 
 
 # -- MADDPG --
 
 
-def joint_batch(seed: int = 0) -> JointBatch:
+def joint_batch(seed: int = 0, outputs: int = 2) -> JointBatch:
     g = torch.Generator().manual_seed(seed)
     alive, next_alive = (torch.rand(6, N, generator=g) < 0.6 for _ in range(2))
     alive[0] = False
     rows, next_rows = int(alive.sum()), int(next_alive.sum())
+    left = torch.rand(rows, generator=g) < 0.3
     return JointBatch(
         inputs=torch.randn(rows, WIDTH, generator=g),
-        action=2 * torch.rand(rows, 2, generator=g) - 1,
+        action=as_known(2 * torch.rand(rows, 2, generator=g) - 1, outputs),
         alive=alive,
         state=torch.randn(6, STATE, generator=g),
         reward=torch.randn(6, generator=g),
         next_inputs=torch.randn(next_rows, WIDTH, generator=g),
         next_alive=next_alive,
         next_state=torch.randn(6, STATE, generator=g),
+        own=torch.randn(rows, generator=g),
+        after=torch.randint(0, next_rows, (rows,), generator=g),
+        left=left,
     )
 
 
-def team(seed: int) -> tuple[ContinuousActor, CentralCritic]:
+def team(seed: int, outputs: int = 2, own: int = 0) -> tuple[MixedActor, CentralCritic]:
     g = torch.Generator().manual_seed(seed)
-    return ContinuousActor(WIDTH, g, hidden=16), CentralCritic(STATE, N, g, hidden=16)
+    return MixedActor(WIDTH, g, 16, outputs), CentralCritic(STATE, N, g, 16, outputs, own)
+
+
+def worth(critic: CentralCritic, row: torch.Tensor, state: torch.Tensor, joint: torch.Tensor) -> torch.Tensor:
+    """The value of one row (its input and own action; empty of a team) at one instant."""
+    first = critic.shared(torch.cat([state, joint.flatten()]))
+    if critic.own is not None:
+        first = first + critic.own(row)
+    return critic.layers(torch.relu(first))[0]
 
 
 def test_the_critics_loss_is_its_formula() -> None:
@@ -428,12 +419,60 @@ def test_the_critics_loss_is_its_formula() -> None:
                 if batch.next_alive[b, n]:
                     following[n] = torch.tanh(target_actor.layers(batch.next_inputs[next_row]))
                     next_row += 1
-            later = target_critic.layers(torch.cat([batch.next_state[b], following.flatten()]))
-            now = critic.layers(torch.cat([batch.state[b], actions.flatten()]))
+            later = worth(target_critic, torch.empty(0), batch.next_state[b], following)
+            now = worth(critic, torch.empty(0), batch.state[b], actions)
             if batch.alive[b].any():
                 errors.append((now - batch.reward[b] - 0.99 * later).square().item())
         got = maddpg_critic_loss(critic, target_critic, target_actor, batch)
     assert got.item() == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [2, 4])
+def test_the_loss_of_a_critic_of_each_is_its_formula(outputs: int) -> None:
+    (_, critic), (target_actor, target_critic) = (team(seed, outputs, WIDTH) for seed in (0, 1))
+    batch = joint_batch(outputs=outputs)
+    errors = []
+    with torch.no_grad():
+        following = target_actor(batch.next_inputs)
+        if outputs == 4:
+            assert following[:, 1:].sum(dim=1).tolist() == [1.0] * len(following)
+        joint, next_joint = on_grid(batch.action, batch.alive), on_grid(following, batch.next_alive)
+        owners, next_owners = batch.alive.nonzero()[:, 0], batch.next_alive.nonzero()[:, 0]
+        for i, b in enumerate(owners.tolist()):
+            goal = batch.own[i]
+            if not batch.left[i]:
+                j = int(batch.after[i])
+                c, row = int(next_owners[j]), torch.cat([batch.next_inputs[j], following[j]])
+                goal = goal + 0.9 * worth(target_critic, row, batch.next_state[c], next_joint[c])
+            row = torch.cat([batch.inputs[i], batch.action[i]])
+            errors.append((worth(critic, row, batch.state[b], joint[b]) - goal).square().item())
+        got = maddpg_critic_loss(critic, target_critic, target_actor, batch, 0.9)
+    assert got.item() == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+def test_a_choice_is_graded_by_the_mean_over_its_probabilities() -> None:
+    (actor, critic), batch = team(0, 4, WIDTH), joint_batch(outputs=4)
+    with torch.no_grad():
+        before = actor.layers(batch.inputs)
+        joint = on_grid(actor(batch.inputs), batch.alive)
+        values, spread = [], []
+        for i, b in enumerate(batch.alive.nonzero()[:, 0].tolist()):
+            chances = before[i, 1:].softmax(0)
+            rows = [torch.cat([batch.inputs[i], before[i, :1].tanh(), one]) for one in torch.eye(3)]
+            q = torch.stack([worth(critic, row, batch.state[b], joint[b]) for row in rows])
+            values.append(float(chances @ q))
+            spread.append(float(-(chances * chances.log()).sum()))
+        got = maddpg_actor_loss(actor, critic, batch, 0.0, 0.5)
+    assert got.item() == pytest.approx(-np.mean(values) - 0.5 * np.mean(spread), rel=1e-5)
+
+
+@pytest.mark.parametrize("own", [0, WIDTH])
+@pytest.mark.parametrize("outputs", [2, 4])
+def test_every_output_of_the_actor_has_a_slope(outputs: int, own: int) -> None:
+    (actor, critic), batch = team(0, outputs, own), joint_batch(outputs=outputs)
+    maddpg_actor_loss(actor, critic, batch, 0.0).backward()
+    last = actor.layers.layers[-1].weight.grad
+    assert (last.abs().sum(dim=1) > 0).tolist() == [True] * outputs
 
 
 class LikesSpeed(CentralCritic):
