@@ -60,7 +60,10 @@ class Recording:
 
 
 def agent_vehicles(scenario: Scenario) -> tuple[str, ...]:
-    """Return the ids of all vehicles of CAV groups; ScenarioError if there are none, or CAVs come by an inflow."""
+    """Return the ids of all vehicles of CAV groups and of a replay by a CAV type.
+
+    ScenarioError if there are none, or CAVs come by an inflow.
+    """
     traffic = scenario.traffic
     for k, inflow in enumerate(traffic.inflow):
         if inflow.cav_share > 0:
@@ -70,6 +73,10 @@ def agent_vehicles(scenario: Scenario) -> tuple[str, ...]:
             )
     groups = [group for group in traffic.vehicles if traffic.types[group.type].cav]
     ids = tuple(name for group in groups for name in group_ids(group))
+    if traffic.replay is not None and traffic.types[traffic.replay.type].cav:
+        from cosim.traffic.replay import replay_ids
+
+        ids += replay_ids(traffic, find_net(traffic.net, traffic.variant))
     if not ids:
         raise scenario.error("traffic.vehicles", "holds no group of a CAV type, whose tape could be recorded")
     return ids

@@ -35,6 +35,7 @@ Ints = NDArray[np.int64]
 
 KEY = "traffic.replay"
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_SPEED_SLACK = 0.01
 _KEEP, _FREE = 1, 2  # SUMO's keepRoute: the nearest place on the route, and exactly there, road or not
 METRICS = (
     "replay_vehicles",
@@ -66,6 +67,21 @@ class ReplayTrip:
         return max(0, self.begin_us)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Where some trips are at one instant.
+
+    ``xy`` (n, 2) m, ``angle`` (n,) degrees clockwise from north, ``speed`` (n,) m/s between the fixes before and
+    after, ``piece`` (n,) the lane piece of the plan, ``off`` (n,) whether off the road.
+    """
+
+    xy: Floats
+    angle: Floats
+    speed: Floats
+    piece: Ints
+    off: NDArray[np.bool_]
+
+
 @dataclass(frozen=True, eq=False)
 class ReplayPlan:
     """The trips of a scenario, in order of id, and the numbers to place them by.
@@ -93,32 +109,26 @@ class ReplayPlan:
         """Return the route of each trip by the name that SUMO knows it by."""
         return {route_name(trip.id): trip.edges for trip in self.trips}
 
-    def place(self, which: Ints, t_us: int) -> tuple[Floats, Floats, Ints, NDArray[np.bool_]]:
-        """Return where the trips *which* (n,) are at *t_us*, which must lie in their time.
-
-        Returns:
-            xy (n, 2) m, angle (n,) degrees clockwise from north, lane piece (n,), and whether off the road (n,).
-        """
+    def place(self, which: Ints, t_us: int) -> Places:
+        """Return where the trips *which* (n,) are at *t_us*, which must lie in their time."""
         at = which * self.span + t_us
         k = np.searchsorted(self.fix_t, at, side="right") - 1
         # The last fix of a trip is an end, not a beginning; a trip has at least two fixes.
-        last = (k + 1 >= len(self.fix_t)) | (
-            self.fix_t[np.minimum(k + 1, len(self.fix_t) - 1)] // self.span != which
-        )
-        k = k - last
-        share = (at - self.fix_t[k]) / (self.fix_t[k + 1] - self.fix_t[k])
-        s = self.fix_s[k] + share * (self.fix_s[k + 1] - self.fix_s[k])
-        xy, heading, piece = self._on_path(self.path_from[which] + s)
+        following = np.minimum(k + 1, len(self.fix_t) - 1)
+        k = k - ((k + 1 >= len(self.fix_t)) | (self.fix_t[following] // self.span != which))
+        lasting = self.fix_t[k + 1] - self.fix_t[k]
+        share = (at - self.fix_t[k]) / lasting
+        way = self.fix_s[k + 1] - self.fix_s[k]
+        xy, heading, piece = self._on_path(self.path_from[which] + self.fix_s[k] + share * way)
         off = self.fix_off[k] | self.fix_off[k + 1]
         if off.any():
-            rows, one = np.flatnonzero(off), k[off]
-            ends = [self._end(which[rows], j) for j in (one, one + 1)]
-            xy[rows] = ends[0] + share[rows, None] * (ends[1] - ends[0])
-            way = ends[1] - ends[0]
-            moved = np.hypot(*way.T) > 1e-6
-            heading[rows[moved]] = way[moved]
+            start, end = (self._end(which[off], of) for of in (k[off], k[off] + 1))
+            straight = end - start
+            xy[off] = start + share[off, None] * straight
+            way[off] = np.hypot(*straight.T)
+            heading[off] = np.where(way[off, None] > 1e-6, straight, heading[off])
         angle = np.degrees(np.arctan2(heading[:, 0], heading[:, 1])) % 360.0
-        return xy, angle, piece, off
+        return Places(xy, angle, way / (lasting / US), piece, off)
 
     def _end(self, which: Ints, k: Ints) -> Floats:
         """Return the places (n, 2) of fixes *k*: on the path, or where the fix itself is."""
@@ -165,6 +175,12 @@ def replay_plan(traffic: TrafficConfig, net: Net) -> ReplayPlan | None:
         return _plan(config, traces, net, _stamps(traces))
     except ScenarioError as error:
         raise ScenarioError(str(error), key=getattr(error, "key", None) or f"{KEY}.traces") from None
+
+
+def replay_ids(traffic: TrafficConfig, net: Net) -> tuple[str, ...]:
+    """Return the ids of a scenario's replayed vehicles, in order; errors as :func:`replay_plan`."""
+    plan = replay_plan(traffic, net)
+    return () if plan is None else tuple(trip.id for trip in plan.trips)
 
 
 def replay_routes(traffic: TrafficConfig, net: Net) -> dict[str, tuple[str, ...]]:
@@ -345,7 +361,8 @@ class Replay:
         self._end = np.array([trip.end_us for trip in plan.trips], np.int64)
         self._over = np.zeros(len(self.ids), bool)
         self._placed: Ints = np.empty(0, np.int64)
-        self._target: Floats = np.empty((0, 2))
+        self._places: Places | None = None
+        self._speed = np.full(len(self.ids), np.nan)
         self._seen = np.zeros(len(self.ids), bool)
         self._worst, self._sum, self._n, self._off, self._lost = 0.0, 0.0, 0, 0, 0
 
@@ -363,29 +380,63 @@ class Replay:
         which = np.array(alive, np.int64)
         self._placed = which
         if not alive:
+            self._places = None
             return [], ()
-        xy, angle, piece, off = self.plan.place(which, t_us)
-        self._target = xy
+        self._places = places = self.plan.place(which, t_us)
+        off = places.off
         self._off += int(off.sum())
-        edges = [
-            "" if away else self.plan.piece_edge[p]
-            for p, away in zip(piece.tolist(), off.tolist(), strict=True)
-        ]
-        lanes = np.where(off, 0, self.plan.piece_lane[piece])
+        pieces = zip(places.piece.tolist(), off.tolist(), strict=True)
+        edges = ["" if away else self.plan.piece_edge[piece] for piece, away in pieces]
+        lanes = np.where(off, 0, self.plan.piece_lane[places.piece])
         keep = np.where(off, _FREE, _KEEP)
-        columns = (edges, lanes.tolist(), xy[:, 0].tolist(), xy[:, 1].tolist(), angle.tolist(), keep.tolist())
-        return [self.ids[k] for k in alive], columns
+        x, y = places.xy.T.tolist()
+        return [self.ids[k] for k in alive], (
+            edges,
+            lanes.tolist(),
+            x,
+            y,
+            places.angle.tolist(),
+            keep.tolist(),
+        )
+
+    def correct(
+        self, key: NDArray[np.uint64], speed: Floats, accel: Floats, step: float
+    ) -> tuple[list[str], list[float], list[float]]:
+        """Put the traces' speeds (m/s) and accelerations (m/s^2) in place of SUMO's, in the arrays given.
+
+        SUMO takes a vehicle that was put on another edge to stand, and none to be faster than its limit.
+
+        Args:
+            key: keys (V,) of the vehicles on the road, ascending.
+            speed, accel: (V,), changed in place.
+            step: traffic step, s.
+
+        Returns:
+            Ids, speeds and accelerations of those of whom SUMO thought otherwise.
+        """
+        if self._places is None or not len(key):
+            return [], [], []
+        own = self._key[self._placed]
+        row = np.minimum(np.searchsorted(key, own), len(key) - 1)
+        here = key[row] == own
+        row, which, now = row[here], self._placed[here], self._places.speed[here]
+        before = self._speed[which]
+        change = np.where(np.isnan(before), 0.0, (now - before) / step)
+        self._speed[which] = now
+        wrong = np.flatnonzero(np.abs(speed[row] - now) > _SPEED_SLACK)
+        speed[row], accel[row] = now, change
+        return [self.ids[k] for k in which[wrong].tolist()], now[wrong].tolist(), change[wrong].tolist()
 
     def measure(self, state: TrafficState) -> None:
         """Compare where the vehicles are in *state* with where the last moves put them."""
-        if not len(self._placed) or not len(state):
+        if self._places is None or not len(state):
             return
         key = self._key[self._placed]
         row = np.minimum(np.searchsorted(state.key, key), len(state) - 1)
         found = state.key[row] == key
         self._seen[self._placed[found]] = True
         self._lost += int((~found & self._seen[self._placed]).sum())
-        error = np.hypot(*(state.xy[row[found]] - self._target[found]).T)
+        error = np.hypot(*(state.xy[row[found]] - self._places.xy[found]).T)
         self._worst = max(self._worst, float(error.max(initial=0.0)))
         self._sum += float(error.sum())
         self._n += len(error)

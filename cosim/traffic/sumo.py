@@ -361,6 +361,10 @@ class Traffic:
         ids = self._tuple
         if ids:
             values, xyz, lanes = self.backend.read(ids)
+            if self.replay is not None:
+                # So that those who follow do not brake for a vehicle that SUMO wrongly takes to stand.
+                told = self.replay.correct(self._key, values[1], values[2], self.step_us / US)
+                _each(self.api.vehicle.setPreviousSpeed, *told)
             if lanes != self._last_lanes:
                 table = self._lane_table
                 pairs = np.array([table[name] for name in lanes], dtype=np.int32).T

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cosim.errors import ScenarioError
 from cosim.traffic.traces.projection import GLOBE_RADIUS
-from cosim.traffic.traces.reading import KMH, read_rows
+from cosim.traffic.traces.reading import KMH, first_of, read_rows
 from cosim.traffic.traces.report import Report
 
 SHENZHEN = (113.75, 22.40, 114.65, 22.90)
@@ -131,7 +131,7 @@ def _inside(
             f" {west:g},{south:g},{east:g},{north:g}; {hint}"
         )
     for reason, of in (("swapped", out.filter(swapped)), ("outside", out.filter(~swapped))):
-        report.drop(reason, len(of), list(of.select("line", "text").head(3).iter_rows()))
+        report.drop(reason, len(of), first_of(of))
     return rows.filter(inside)
 
 
@@ -152,7 +152,7 @@ def _deduped(frame: pl.DataFrame, report: Report) -> pl.DataFrame:
     marked = frame.with_columns(again.alias("again"), alike.alias("alike"))
     for reason, rule in (("duplicate", pl.col("alike")), ("same_time", pl.col("again") & ~pl.col("alike"))):
         of = marked.filter(rule)
-        report.drop(reason, len(of), list(of.select("line", "text").head(3).iter_rows()))
+        report.drop(reason, len(of), first_of(of))
     return marked.filter(~pl.col("again")).drop("again", "alike")
 
 
@@ -170,7 +170,7 @@ def _without_jumps(frame: pl.DataFrame, report: Report, limit: float) -> pl.Data
     t, new = _times_and_starts(frame)
     stray = strays(frame["lon"].to_numpy(), frame["lat"].to_numpy(), t, np.cumsum(new), limit)
     of = frame.filter(pl.Series(stray))
-    report.drop("jump", len(of), list(of.select("line", "text").head(3).iter_rows()))
+    report.drop("jump", len(of), first_of(of))
     return frame.filter(pl.Series(~stray))
 
 
@@ -195,24 +195,25 @@ def strays(
     Returns:
         (n,) bool.
     """
+    stray = np.zeros(len(t), bool)
     kept = np.arange(len(t))
     while True:
-        a, b = kept[:-1], kept[1:]
-        bad = _too_fast(lon, lat, t, track, a, b, limit)
-        # Of a run of bad pairs only the first is judged in each pass: what follows depends on it.
-        first = bad & ~np.concatenate([[False], bad[:-1]])
-        at = np.flatnonzero(first)
-        if not len(at):
-            stray = np.ones(len(t), bool)
-            stray[kept] = False
+        at = np.flatnonzero(_too_fast(lon, lat, t, track, kept[:-1], kept[1:], limit))
+        # Of each track only the first bad pair is judged in a pass: what follows depends on it.
+        numbers, first = np.unique(track[kept[at]], return_index=True)
+        if not len(first):
             return stray
+        whole = ~np.isin(track[kept], numbers)
+        at = at[first]
         # Leaving out the later one (kept[at + 1]) must join kept[at] with kept[at + 2] ...
         later_mends = ~_pair(lon, lat, t, track, kept, at, at + 2, limit)
         # ... leaving out the earlier one must join kept[at - 1] with kept[at + 1], which must itself go on.
         earlier_mends = ~_pair(lon, lat, t, track, kept, at - 1, at + 1, limit)
         earlier_mends &= ~_pair(lon, lat, t, track, kept, at + 1, at + 2, limit)
         gone = np.where(~later_mends & earlier_mends, at, at + 1)
-        kept = np.delete(kept, gone)
+        stray[kept[gone]] = True
+        whole[gone] = True
+        kept = kept[~whole]  # tracks without a bad pair are done
 
 
 def _pair(

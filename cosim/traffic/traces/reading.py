@@ -36,6 +36,8 @@ MOST_KMH = 300.0
 """A speed above this is damage, km/h."""
 _ODD_ID = r"[\p{C}\x{FFFD}]"
 _LONGEST_ID = 64
+_TEXT_BYTES = bytes(b for b in range(256) if b >= 32 or b in (9, 10, 13))
+_NO_TEXT = r"[\x00-\x08\x0b-\x1f\x7f\x{FFFD}]"
 
 _ARCHIVES = {
     b"Rar!": "a RAR archive: unpack it first",
@@ -91,6 +93,8 @@ def read_rows(
     if rows.is_empty():
         raise ScenarioError(f"{label}:{numbered['line'][0]}: no row of data below the header")
     judged = _judge(rows, layout, date, report, label)
+    if not text.endswith("\n"):
+        judged = _without_cut_end(judged, layout)
     _refuse_if_hopeless(judged, layout, label)
     return _usable(judged, report), report
 
@@ -117,8 +121,8 @@ def _decode(data: bytes, label: str) -> tuple[str, str]:
     """Return the text and the encoding it was read in; undecodable bytes of otherwise good text become U+FFFD."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", errors="replace"), "utf-16"
-    if b"\x00" in data[:4096]:
-        raise ScenarioError(f"{label}:1: not a text file (it holds zero bytes)")
+    if 50 * len(data[:4096].translate(None, delete=_TEXT_BYTES)) > len(data[:4096]):
+        raise ScenarioError(f"{label}:1: not a text file (it is full of control characters)")
     for encoding in ("utf-8-sig", "gb18030"):
         try:
             return data.decode(encoding), encoding.removesuffix("-sig")
@@ -179,7 +183,7 @@ def _judge(rows: pl.DataFrame, layout: Layout, date: str | None, report: Report,
     rules: dict[str, pl.Expr] = {
         "header": pl.col("text").str.to_lowercase() == (layout.header or "").lower(),
         "fields": (width < layout.width) | (beyond.fill_null("") != ""),
-        "encoding": pl.col("text").str.contains("\ufffd", literal=True),
+        "encoding": pl.col("text").str.contains(_NO_TEXT),
         "vehicle": vehicle.is_null()
         | vehicle.str.to_lowercase().is_in(["", "nan", "null", "none"])
         | (vehicle.str.len_chars() > _LONGEST_ID)
@@ -222,6 +226,17 @@ def _time(
     return whole.str.strptime(pl.Datetime("us"), "%Y-%m-%d %H:%M:%S%.f", strict=False)
 
 
+def _without_cut_end(judged: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """Judge the last row of a file without a last line end cut off if its last field is shorter than any other's."""
+    last = pl.col("text").str.split(layout.separator).list.last().str.len_chars()
+    lengths = judged.select(last.alias("n"), "reason")
+    others = lengths.head(-1).filter(pl.col("reason").is_null())["n"]
+    if others.is_empty() or lengths["n"][-1] >= others.min() or lengths["reason"][-1] is not None:
+        return judged
+    at_end = pl.int_range(pl.len()) == len(judged) - 1
+    return judged.with_columns(pl.when(at_end).then(pl.lit("fields")).otherwise("reason").alias("reason"))
+
+
 def _refuse_if_hopeless(judged: pl.DataFrame, layout: Layout, label: str) -> None:
     """Raise ScenarioError if no row is usable, or one reason rules out more than half of the rows."""
     rows = judged.filter(pl.col("reason").is_null() | (pl.col("reason") != "header"))
@@ -261,12 +276,17 @@ def _complaint(reason: str, text: str, layout: Layout) -> str:
     return f"{REASONS[reason]}: '{text[:60]}'"
 
 
+def first_of(rows: pl.DataFrame) -> list[tuple[int, str]]:
+    """Return line and text of the first few *rows* in the order of the file, for the report."""
+    return list(rows.select("line", "text").bottom_k(3, by="line").sort("line").iter_rows())
+
+
 def _usable(judged: pl.DataFrame, report: Report) -> pl.DataFrame:
     """Return the usable rows and count the others in *report*."""
     bad = judged.filter(pl.col("reason").is_not_null())
     for reason in REASONS:
         of = bad.filter(pl.col("reason") == reason)
-        report.drop(reason, len(of), list(of.select("line", "text").head(3).iter_rows()))
+        report.drop(reason, len(of), first_of(of))
     report.rows = len(judged)
     unknown = judged.filter(pl.col("reason").is_null() & pl.col(SPEED).is_null())
     if 0 < len(unknown) < len(judged):

@@ -32,7 +32,9 @@ DAY = datetime(2000, 1, 1, 8, 0, 0)
 BOX = (114.0439, 22.5213, 114.0681, 22.5423)
 """West, south, east, north of the part of Futian that the taxis prefer, degrees."""
 
-_LEAD_S = 900  # simulated before the first fix, so that all taxis are on their way
+LEAD_S = 900.0
+"""Time simulated before the first fix, so that all taxis are on their way, s."""
+
 _NOISE_M = 4.0
 _STEP_DEGREES = 1e-4
 # Share, shortest and longest gap between fixes, s: reports every 30 and 60 s, some in between, some missed.
@@ -51,8 +53,12 @@ class LookAlike:
     driven: Mapping[str, tuple[str, ...]]
 
 
-def synthesise(net: Net, *, vehicles: int = 24, duration: float = 3600.0, seed: int = 0) -> LookAlike:
+def synthesise(
+    net: Net, *, vehicles: int = 24, duration: float = 3600.0, seed: int = 0, lead: float = LEAD_S
+) -> LookAlike:
     """Return look-alike traces of *vehicles* taxis over *duration* seconds on the geo-referenced *net*.
+
+    *lead* seconds are simulated before the first fix.
 
     Raises:
         ScenarioError: the net is not geo-referenced or has no edge to drive on, or a number is not positive.
@@ -63,8 +69,8 @@ def synthesise(net: Net, *, vehicles: int = 24, duration: float = 3600.0, seed: 
     check_projection(net)
     geometry = load_geometry(net)
     names = [f"synthetic-{k + 1:02d}" for k in range(vehicles)]
-    config = _traffic(net, geometry, names, duration, seed)
-    xy, speed, driven = _drive(config, net, names, int(duration), seed)
+    config = _traffic(net, geometry, names, duration, seed, lead)
+    xy, speed, driven = _drive(config, net, names, int(duration), seed, int(lead))
     rows = [row for k, name in enumerate(names) for row in _rows(geometry, name, xy[:, k], speed[:, k], seed)]
     return LookAlike("\n".join([HEADER, *rows, ""]), len(rows), driven)
 
@@ -76,12 +82,14 @@ def _draw(seed: int, purpose: str, entity: str, n: int) -> tuple[Floats, ...]:
     return tuple(uniforms(w) for w in philox(counter, np.array(entity_key(entity), np.uint64), key))
 
 
-def _traffic(net: Net, geometry: NetGeometry, names: list[str], duration: float, seed: int) -> TrafficConfig:
+def _traffic(
+    net: Net, geometry: NetGeometry, names: list[str], duration: float, seed: int, lead: float
+) -> TrafficConfig:
     """Return taxis on random tours, and other traffic along the net's named open routes."""
-    length = (_LEAD_S + duration) * _TOUR_SPEED
+    length = (lead + duration) * _TOUR_SPEED
     groups = []
     for k, name in enumerate(names):
-        depart = float(int(_draw(seed, "depart", name, 1)[0][0] * _LEAD_S / 2))
+        depart = float(int(_draw(seed, "depart", name, 1)[0][0] * lead / 2))
         tour = _tour(geometry, name, length, seed)
         groups.append({"name": f"t{k}", "route": tour, "type": "taxi", "depart": depart, "depart_speed": 5})
     open_routes = {n: r for n, r in net.routes.items() if r[-1] not in (r[0], "") and r[0] in net.entries}
@@ -134,7 +142,7 @@ def _pick(edges: Any, weight: Mapping[str, float], u: float) -> str:
 
 
 def _drive(
-    config: TrafficConfig, net: Net, names: list[str], duration: int, seed: int
+    config: TrafficConfig, net: Net, names: list[str], duration: int, seed: int, lead: int
 ) -> tuple[Floats, Floats, dict[str, tuple[str, ...]]]:
     """Return places (duration, V, 2) m and speeds (duration, V) m/s every second, and the edges driven; NaN: away."""
     xy = np.full((duration, len(names), 2), np.nan)
@@ -142,7 +150,7 @@ def _drive(
     edges: list[list[str]] = [[] for _ in names]
     ids = [f"t{k}.000000" for k in range(len(names))]
     with Traffic(config, net, seed) as traffic:
-        for _ in range(_LEAD_S):
+        for _ in range(lead):
             traffic.step()
         for second in range(duration):
             state = traffic.step()
