@@ -3,7 +3,8 @@
 :class:`Window` stands between the engine and the recorder of a run that has a window.  It passes on everything it is
 told and draws; what it orders of sumo-gui is neither in the simulation nor in the record.  A task says its actions in
 words if it has a method ``describe`` (:class:`Describes`), and shows lines and the load of stations if it has a method
-``picture`` (:class:`Shows`); both are called only when there is a window.
+``picture`` (:class:`Shows`).  An agent's class that has ``partners`` (:class:`Relates`) gets lines from the chosen
+vehicles to those that their decisions look at.  All three are called only when there is a window.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim.engine import Recorder, Scheduled
 from cosim.errors import TrafficError
 from cosim.lockstep.protocol import Actions, Observations
+from cosim.lockstep.registry import AGENTS
 from cosim.tasks import Instant, Picture
 from cosim.traffic.gui import Canvas, GuiOptions, LeftWindow, StationMark, station_marks, view_box
 from cosim.traffic.nets import load_geometry
@@ -45,6 +48,14 @@ class Shows(Protocol):
 
     def picture(self, now: Instant) -> Picture:
         """Return what to draw at this instant; called only when there is a window."""
+
+
+@runtime_checkable
+class Relates(Protocol):
+    """What stands behind an agent's name, if it can say at whom each decision looks."""
+
+    def partners(self, observations: Observations) -> Mapping[str, NDArray[np.intp]]:
+        """Return, by kind of relation, the row (n,) of each active row's partner, -1 for none (a static method)."""
 
 
 class Window:
@@ -79,6 +90,12 @@ class Window:
         self.ranges: dict[str, float] = {}
         self.layers: list[Layer] = [lambda canvas, now: draw_network(canvas, now, self.ranges)]
         self.layers += [_layer_of(s.task) for s in tasks if isinstance(s.task, Shows)]
+        relating: dict[str, Any] = {
+            task: AGENTS.get(name) for task, name in (agents or {}).items() if name in AGENTS
+        }
+        self._partners = {t: _Partners(a) for t, a in relating.items() if isinstance(a, Relates)}
+        self.layers += [partners.draw for partners in self._partners.values()]
+        self._follow = options.follow
         self._traffic = traffic
         self._tasks = {s.name: s.task for s in tasks}
         self._agents = dict(agents or {})
@@ -108,6 +125,8 @@ class Window:
         if self._recorder is not None:
             self._recorder.actions(t_us, task, phase, asked, answered, done)
         ids = asked.ids[: asked.active]
+        if task in self._partners:
+            self._partners[task].asked = asked
         if not ids:
             return
         self._see(self._traffic.state.ids)
@@ -131,6 +150,9 @@ class Window:
         self._drawn_at = wall
         with self._traffic.reporting():
             self.canvas.follow_zoom()
+            if self._follow is not None and self._follow in now.traffic.ids:
+                self.canvas.follow(self._follow)
+                self._follow = None
             for layer in self.layers:
                 layer(self.canvas, now)
             self._take_picture(now.t_us)
@@ -180,6 +202,35 @@ class Window:
             agents = (self._agents.get(t, "") for t in said)
             parameters.append(("cosim.agent", "; ".join(a for a in agents if a)))
         self.canvas.write(name, parameters)
+
+
+class _Partners:
+    """Draws the partners of the chosen vehicles; without a choice, of one that is kept until it leaves."""
+
+    def __init__(self, agent: Relates) -> None:
+        self._agent = agent
+        self._kept = ""
+        self.asked: Observations | None = None
+
+    def draw(self, canvas: Canvas, now: Instant) -> None:
+        """Draw a line for each kind of relation and chosen vehicle."""
+        asked = self.asked
+        if asked is None:
+            return
+        names = asked.ids[: asked.active]
+        row_of = {name: row for row, name in enumerate(now.traffic.ids)}
+        chosen = canvas.chosen(names)
+        if not chosen and names:
+            # The one that came last is seen longest.
+            self._kept = self._kept if self._kept in names else max(names)
+            chosen = [self._kept]
+        xy = now.traffic.xy
+        for kind, partner in self._agent.partners(asked).items():
+            ends = [
+                (name, names[other]) for name in chosen if (other := int(partner[names.index(name)])) >= 0
+            ]
+            there = [(row_of[a], row_of[b]) for a, b in ends if a in row_of and b in row_of]
+            canvas.draw_links(kind, np.array([[*xy[a], *xy[b]] for a, b in there]).reshape(-1, 4))
 
 
 def draw_network(canvas: Canvas, now: Instant, ranges: Mapping[str, float]) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.common.exploring import epsilon_greedy, greedy
 from agents.common.gaps import guarded
+from agents.tpe_marl.partners import partners
 from agents.tpe_marl.recurrent_actor import InputRows, Remembering, driving_role
 from agents.tpe_marl.topology import TopologySet
 from cosim.lockstep.learner import Actor, Learner, Recipe, Setup
@@ -241,6 +242,7 @@ class TpeQmix(Qmix):
     name: ClassVar[str] = TPE
     Config: ClassVar[type[QmixConfig]] = TpeConfig
     recipes: ClassVar[Mapping[str, Recipe]] = TPE_RECIPES
+    partners = staticmethod(partners)
 
     @staticmethod
     def actor(setup: Setup) -> Actor:

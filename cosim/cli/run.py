@@ -38,6 +38,9 @@ def run_command(
     gui: Annotated[bool, typer.Option("--gui", help="Open sumo-gui.")] = False,
     gui_delay: Annotated[str, typer.Option(help="Pause of sumo-gui after each step.")] = "100 ms",
     gui_quit: Annotated[bool, typer.Option("--gui-quit", help="Close sumo-gui at the end.")] = False,
+    gui_follow: Annotated[
+        str | None, typer.Option(metavar="ID", help="Vehicle that sumo-gui's view follows.")
+    ] = None,
     screenshot: Annotated[
         Path | None, typer.Option(help="PNG of sumo-gui's view at the end of the run (opens sumo-gui).")
     ] = None,
@@ -70,7 +73,7 @@ def run_command(
         )
     if (gui or screenshot) and backend == "libsumo":
         raise ScenarioError("--backend libsumo has no window: leave it out with --gui")
-    window = gui_options(gui or screenshot is not None, gui_delay, gui_quit, screenshot)
+    window = gui_options(gui or screenshot is not None, gui_delay, gui_quit, screenshot, gui_follow)
     with runner.terminable(), progress_bar(quiet=as_json) as progress:
         options = runner.RunOptions(
             agents=tuple(agent or ()),
@@ -112,7 +115,9 @@ def finish_run(result: RunResult, as_json: bool) -> None:
         sys.exit(130)
 
 
-def gui_options(wanted: bool, delay: str, quit_at_end: bool, screenshot: Path | None) -> GuiOptions | None:
+def gui_options(
+    wanted: bool, delay: str, quit_at_end: bool, screenshot: Path | None, follow: str | None = None
+) -> GuiOptions | None:
     """Return what ``--gui`` and its companions ask for, None for no window."""
     if not wanted:
         return None
@@ -125,7 +130,7 @@ def gui_options(wanted: bool, delay: str, quit_at_end: bool, screenshot: Path | 
         raise ScenarioError(f"--gui-delay {delay}: {error}") from None
     if pause < 0:
         raise ScenarioError(f"--gui-delay {delay}: must not be negative")
-    return GuiOptions(delay_s=pause, quit_at_end=quit_at_end, screenshot=screenshot)
+    return GuiOptions(delay_s=pause, quit_at_end=quit_at_end, screenshot=screenshot, follow=follow)
 
 
 @contextmanager

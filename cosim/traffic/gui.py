@@ -49,6 +49,8 @@ LINK_COLOURS: dict[str, Colour] = {
     "d2d": (230, 140, 0, 200),
     "avatar": (209, 50, 31, 200),
     "pre_migration": (0, 114, 178, 220),
+    "nearest": (0, 158, 115, 230),
+    "farthest": (213, 94, 0, 230),
 }
 _LEVEL_COLOUR: Colour = (230, 140, 0, 230)
 _GAUGE_COLOUR: Colour = (60, 66, 72, 255)
@@ -67,11 +69,15 @@ _DISC_LAYER, _LINK_LAYER, _STATION_LAYER = -10, 90, 200
 
 @dataclass(frozen=True, slots=True)
 class GuiOptions:
-    """How a run is shown: pause after each step (s), whether the window closes at the end, a PNG of the end."""
+    """How a run is shown: pause after each step (s), whether the window closes at the end, a PNG of the end.
+
+    ``follow`` is a vehicle that the view follows from when it is there.
+    """
 
     delay_s: float = 0.1
     quit_at_end: bool = False
     screenshot: Path | None = None
+    follow: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +269,15 @@ class Canvas:
         wanted = FAR if WINDOW_SIZE[0] < _FAR_BELOW * (right - left) else NEAR
         if self.api.gui.getSchema(VIEW) == (NEAR if wanted == FAR else FAR):
             self.api.gui.setSchema(VIEW, wanted)
+
+    def follow(self, vehicle: str) -> None:
+        """Let the view follow a vehicle, as *Start Tracking* in its menu does."""
+        self.api.gui.trackVehicle(VIEW, vehicle)
+
+    def chosen(self, vehicles: Sequence[str]) -> list[str]:
+        """Return which of these vehicles the user has selected, or the view follows."""
+        tracked = self.api.gui.getTrackedVehicle(VIEW)
+        return [name for name in vehicles if name == tracked or self.api.gui.isSelected(name)]
 
     def draw_stations(self, stations: Sequence[StationMark]) -> None:
         """Show exactly these stations: a mark each, and a disc where ``range_m`` is positive and finite.

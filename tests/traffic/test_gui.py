@@ -20,12 +20,13 @@ import pytest
 from matplotlib.image import imread
 from ruamel.yaml import YAML
 
+from agents.common.keep_lane import KeepLane
 from cosim import runner
 from cosim.assembly import assemble
 from cosim.errors import ScenarioError
 from cosim.lockstep import Actions
 from cosim.lockstep.inline import InlineHost
-from cosim.lockstep.registry import create_agent
+from cosim.lockstep.registry import create_agent, register_agent
 from cosim.network.config import NetworkConfig
 from cosim.network.network import Network
 from cosim.recording import digest, load_run
@@ -210,6 +211,61 @@ def test_the_last_action_is_a_parameter_and_is_written_beside_a_selected_vehicle
             labels.append((picture(tmp_path / name).min(axis=-1) > 226).sum())  # the label's white ground
             api.gui.toggleSelection(vehicle)
         assert labels[1] > labels[0] + 500
+    finally:
+        assembly.close()
+
+
+class Relating(KeepLane):
+    """Keeps its lane and looks at the vehicle in the next row, the last one at nobody."""
+
+    @staticmethod
+    def partners(observations):
+        rows = np.arange(1, observations.active + 1)
+        return {"nearest": np.where(rows < observations.active, rows, -1)}
+
+
+@pytest.mark.gui
+def test_lines_lead_from_chosen_vehicles_to_those_that_their_agent_looks_at(display, monkeypatch):
+    monkeypatch.setattr("cosim.window._FRAME_S", 0.0)
+    register_agent("test.relating")(Relating)
+    gui = GuiOptions(delay_s=0.0, quit_at_end=True, follow="veh.000004")
+    scenario = load_scenario("highway_350vph", [*SHORT, "traffic.inflow.cav_share=1"])
+    assembly = assemble(scenario, gui=gui, agents={"driving": "test.relating"}, endless=True)
+    try:
+        host = InlineHost(Relating(None), "test.relating", "driving")
+        host.reset(assembly.plan.infos["driving"])
+        loop = assembly.engine.decisions()
+        traffic, api = assembly.traffic, assembly.traffic.api
+
+        def drive(seconds: float) -> tuple[str, ...]:
+            """Go on, and return who was asked at the instant that is drawn now."""
+            question, end = drive.question, assembly.engine.t_us + seconds * 1e6
+            while assembly.engine.t_us < end:
+                asked = question.observations
+                question = loop.send(host.act(asked))
+            drive.question = question
+            return asked.ids[: asked.active]
+
+        def lines() -> list[tuple[int, int]]:
+            """Each line as the vehicles that its ends lie on."""
+            xy = dict(zip(traffic.state.ids, traffic.state.xy, strict=True))
+            shapes = [
+                api.polygon.getShape(p) for p in api.polygon.getIDList() if p.startswith("link.nearest")
+            ]
+            at = lambda end: min(xy, key=lambda name: np.hypot(*(xy[name] - end)))  # noqa: E731
+            return [tuple(at(np.array(end)) for end in shape) for shape in shapes]
+
+        drive.question = next(loop)
+        asked = drive(8.0)
+        assert api.gui.getTrackedVehicle(VIEW) == "veh.000004"
+        followed = asked.index("veh.000004")
+        expected = [asked[followed : followed + 2]] if followed + 1 < len(asked) else []
+        assert lines() == expected
+        for name in asked[:-1]:
+            api.gui.toggleSelection(name)
+        asked = drive(0.1)
+        chosen = [k for k, name in enumerate(asked[:-1]) if api.gui.isSelected(name) or name == "veh.000004"]
+        assert lines() == [asked[k : k + 2] for k in chosen]
     finally:
         assembly.close()
 
