@@ -41,14 +41,19 @@ class MappoConfig(BaseModel):
     )
     hidden: int = Field(64, ge=1, description="width of the actor's layers")
     slots: int = Field(25, ge=1, description="vehicles at once while learning")
-    gamma: float = Field(0.9, ge=0, lt=1)
+    gamma: float = Field(
+        0.8,
+        ge=0,
+        lt=1,
+        description="the smaller, the more it matters that a lane change comes now and not later",
+    )
     gae: float = Field(0.9, ge=0, le=1, description="weight of longer looks ahead")
     critic_hidden: int = Field(128, ge=1, description="width of the central value's layers")
     learning_rate: float = Field(7e-4, gt=0, description="of the actor")
     critic_rate: float = Field(
         3.0, gt=0, description="the critic's learning rate as a multiple of the actor's"
     )
-    last_learning_rate: float = Field(0.03, ge=0, le=1, description="share of it left at the end")
+    last_learning_rate: float = Field(0.1, ge=0, le=1, description="share of it left at the end")
     batch: int = Field(4, ge=1, description="windows collected before each update")
     minibatch: int = Field(4, ge=1, description="windows a gradient step of a recurrent actor")
     row_batch: int = Field(1024, ge=1, description="decisions a gradient step of an actor without memory")
@@ -60,8 +65,8 @@ class MappoConfig(BaseModel):
     )
     ratio: float = Field(0.2, gt=0, description="how far a probability ratio may move")
     value_ratio: float | None = Field(None, gt=0, description="how far a value may move; null: any way")
-    entropy: float = Field(0.04, ge=0, description="weight of the entropy")
-    last_entropy: float = Field(0.1, ge=0, le=1, description="share of it left at the end")
+    entropy: float = Field(0.06, ge=0, description="weight of the entropy")
+    last_entropy: float = Field(0.2, ge=0, le=1, description="share of it left at the end")
     value_weight: float = Field(0.5, ge=0)
     clip: float = Field(10.0, gt=0, description="largest norm of a gradient")
     reward: Literal["own", "team"] = Field(
@@ -108,7 +113,7 @@ class MappoConfig(BaseModel):
 _SETTINGS = ("tasks.{task}.remove_slow=1 m/s", "tasks.{task}.max_cavs=25")
 _BEST = {"best_by": "success_rate,-vehicles_collided"}
 RECIPE = Recipe(
-    about="as the recipe of tpe_marl.md, section 12: kappa 30, gamma .9; own reward, a central value of each vehicle",
+    about="as the recipe of tpe_marl.md, section 12: kappa 30; gamma .8, own reward, a central value of each vehicle",
     # Shorter legs: while everybody drives at random the road jams, and a queue at the entry is slow.
     training={**_BEST, "leg": 10},
     settings=("tasks.{task}.kappa=30", *_SETTINGS),
