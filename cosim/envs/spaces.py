@@ -25,7 +25,22 @@ def action_space(spec: ActionSpec) -> spaces.Space[Any]:
         return spaces.Discrete(spec.n)
     if not spec.n:
         return _values(spec, ())
-    return spaces.Tuple((spaces.Discrete(spec.n), _values(spec, ())))
+    return Hybrid((spaces.Discrete(spec.n), _values(spec, ())))
+
+
+class Hybrid(spaces.Tuple):  # type: ignore[type-arg]  # generic for mypy alone
+    """``Tuple(Discrete, Box)`` that also samples under the mask of the choice alone, as observations hold it.
+
+    Gymnasium's Tuple wants a mask for each part, and a Box takes none; PettingZoo's tests hand over
+    ``observation["action_mask"]``.
+    """
+
+    def sample(self, mask: Any = None, probability: Any = None) -> tuple[Any, ...]:
+        """Return a random action; ``mask`` (n,) int8 of the choice, or a tuple as Gymnasium takes it."""
+        if isinstance(mask, np.ndarray):
+            mask = (mask, None)
+        # Gymnasium 1.0 knows no probability.
+        return super().sample(mask, **({} if probability is None else {"probability": probability}))
 
 
 def slots_observation_space(role: RoleSpec, slots: int) -> spaces.Dict:

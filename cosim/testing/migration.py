@@ -34,6 +34,7 @@ from cosim.tasks.migration import (
     settle,
     station_ahead,
 )
+from cosim.tasks.migration.observation import LIMIT
 
 SLOT_US = 20_000_000
 _EAST, _WEST = 90.0, 270.0
@@ -56,7 +57,7 @@ def migration_role(options: MigrationOptions) -> RoleSpec:
     """Return the task's role under *options* on :func:`migration_layout`."""
     layout = migration_layout(options)
     length = observation_length(options.observation, layout.stations, options.vehicles)
-    return RoleSpec("vehicle", length, ActionSpec(n=layout.choices, low=(0.0,), high=(1.0,)))
+    return RoleSpec("vehicle", length, ActionSpec(n=layout.choices, low=(0.0,), high=(1.0,)), -LIMIT, LIMIT)
 
 
 def migration_questions(options: MigrationOptions, steps: int, seed: int) -> list[Observations]:

@@ -11,7 +11,8 @@ set             length entries (M = 6 RSUs, V = 10 vehicles)
 =============== ====== ============================================================================================
 
 The load columns hold L(t) unless other ``loads`` are given: a predictor gives L_pre = L + zeta z (eq 18), and with
-it ``own_latency`` too reckons by the prediction.  All entries are scaled to about 0..1 (:data:`SCALES`).
+it ``own_latency`` too reckons by the prediction.  All entries are scaled to about 0..1 (:data:`SCALES`) and cut at
+:data:`LIMIT`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ SCALES: dict[str, float] = {
     "rate": 5e9,
 }
 """What entries are divided by (SI); T_dur is first cut at its scale.  Positions go by the box, loads by L_max."""
+
+LIMIT = 10.0
+"""No entry is larger than this, or smaller than minus this."""
 
 SHARES: Floats = np.linspace(0.0, 1.0, 11)
 """Values of K that ``own_latency`` tries."""
@@ -96,21 +100,29 @@ def observe(
     shown = loads if fixed else np.take_along_axis(loads, own_first(stations)[serving], axis=-1)
     out[..., 2 : 2 + stations] = shown / rules.queue_max
     out[..., 2 + stations] = slot.last / SCALES["latency"]
-    if kind == "paper":
-        return out
-    at = 3 + stations
+    if kind != "paper":
+        _put_more(out[..., 3 + stations :], kind, rules, slot, loads)
+    np.clip(out, -LIMIT, LIMIT, out=out)
+    return out
+
+
+def _put_more(
+    out: NDArray[np.float32], kind: ObservationSet, rules: Rules, slot: Slot, loads: Floats
+) -> None:
+    """Fill the entries behind those of eq 19."""
+    vehicles, stations = slot.rate.shape[1:]
+    serving, at = np.maximum(slot.serving, 0), 0
     out[..., at] = slot.task_bits / SCALES["task"]
     out[..., at + 1] = slot.input_bits / SCALES["input"]
     out[..., at + 2] = np.minimum(slot.duration / SCALES["duration"], 1.0)
     out[..., at + 3] = slot.speed / SCALES["speed"]
     out[..., at + 4 : at + 4 + stations] = np.arange(stations) == slot.serving[..., None]
     at += 4 + stations
-    if fixed:
+    if kind != "extended":
         _put_resources(out[..., at:], slot, serving, stations)
         at += 3 * stations + vehicles
     if kind == "own_latency":
         _put_own_latency(out[..., at:], rules, slot, loads, stations)
-    return out
 
 
 def own_first(stations: int) -> NDArray[np.intp]:

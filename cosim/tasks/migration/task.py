@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,11 +15,11 @@ from cosim.errors import ScenarioError
 from cosim.lockstep.protocol import Actions, ActionSpec, Observations, RoleSpec
 from cosim.tasks.base import Instant, Picture, TaskContext, TaskEvent
 from cosim.tasks.migration.draws import draw_tasks
-from cosim.tasks.migration.episode import Outcome, Slot
+from cosim.tasks.migration.episode import Slot
 from cosim.tasks.migration.fleet import Fleet
 from cosim.tasks.migration.metrics import CROWDED, METRICS, Statistics, crowding
-from cosim.tasks.migration.models import Decision, ModelSetup, make_model
-from cosim.tasks.migration.observation import observation_length, observe
+from cosim.tasks.migration.models import Decision, ModelSetup, Settled, make_model
+from cosim.tasks.migration.observation import LIMIT, observation_length, observe
 from cosim.tasks.migration.options import MigrationOptions
 from cosim.tasks.migration.picture import picture
 from cosim.tasks.migration.recording import tape_of
@@ -75,7 +76,9 @@ class MigrationTask:
         stations, vehicles = self.layout.stations, options.vehicles
         action = ActionSpec(n=self.layout.choices, low=(0.0,), high=(1.0,))
         self.roles = {
-            ROLE: RoleSpec(ROLE, observation_length(options.observation, stations, vehicles), action)
+            ROLE: RoleSpec(
+                ROLE, observation_length(options.observation, stations, vehicles), action, -LIMIT, LIMIT
+            )
         }
         self.fleet = Fleet(vehicles, options.history, _agent_types(options, context))
         self.statistics = Statistics(self.rules)
@@ -90,7 +93,10 @@ class MigrationTask:
         self._asked: Ints = np.empty(0, dtype=np.int64)
         self._seen: NDArray[np.float32] = np.empty((0, self.roles[ROLE].obs_dim), dtype=np.float32)
         self._asked_mask: Bools = np.empty((0, action.n), dtype=np.bool_)
-        self._outcome: Outcome | None = None
+        # The slot that was decided last, whose tasks of earlier slots may still be under way.
+        self._decided: Slot | None = None
+        self._known: Bools = np.zeros(vehicles, dtype=np.bool_)
+        self._told: list[float] = []
         self._masked = self._masked_total = 0
         self._decisions = self._migrations = 0
         self._return = 0.0
@@ -107,20 +113,29 @@ class MigrationTask:
     # -- decisions --
 
     def settle(self, now: Instant) -> None:
-        outcome = self._model.settle(now)
-        self._outcome = outcome
-        self._own = np.zeros_like(self._last)
-        if outcome is None or self._slot is None:
+        settled = self._model.settle(now)
+        self._own, self._known = np.zeros_like(self._last), np.zeros_like(self._known)
+        self._told = []
+        for found in settled:
+            done, total = found.outcome.done[0], found.outcome.latency.total[0]
+            self._own[done] -= total[done]
+            self._known |= done
+            self._told += total[done].tolist()
+            if now.measured:
+                self.statistics.add_tasks(found.slot, found.outcome, found.unfinished)
+            self._tell(now, found)
+        decided, self._decided = self._decided, None
+        if decided is None:
             return
-        self._own, self._last = outcome.reward[0], outcome.latency.total[0]
+        self._last = settled[-1].outcome.latency.total[0]
         if now.measured:
-            self.statistics.add(self._slot, outcome, len(self._asked))
-            done = outcome.done[0]
-            self._return += float(self._own[done].mean()) if done.any() else 0.0
-        self._tell(now, self._slot, outcome)
+            self.statistics.add_slot(decided, len(self._asked))
+            tasks = int(np.count_nonzero(decided.has_task))
+            self._return += float(self._own[self._known].sum()) / tasks if tasks else 0.0
 
-    def _tell(self, now: Instant, slot: Slot, outcome: Outcome) -> None:
+    def _tell(self, now: Instant, settled: Settled) -> None:
         """Record what was migrated."""
+        slot, outcome = settled.slot, settled.outcome
         moved = np.flatnonzero((outcome.share[0] > 0.0) & outcome.done[0])
         self._migrations += len(moved)
         stations = self.layout.ids
@@ -150,9 +165,8 @@ class MigrationTask:
         rows = np.concatenate([here, gone])
         own = self._own[rows]
         reward = own
-        if self.options.reward == "team" and self._outcome is not None:
-            done = self._outcome.done[0]
-            mean = float(self._own[done].mean()) if done.any() else 0.0
+        if self.options.reward == "team":
+            mean = float(self._own[self._known].mean()) if self._known.any() else 0.0
             reward = np.where(np.isin(rows, before), mean, 0.0)
         terminated = np.arange(len(rows)) >= len(here)
         shared = self._shared(slot, here, own)
@@ -190,7 +204,7 @@ class MigrationTask:
             ahead=station_ahead(layout, xy, heading, serving),
             input_bits=inputs[:, 0],
             task_bits=tasks[:, 0],
-            rate=model.rates(now, fleet.xy),
+            rate=model.rates(now, fleet.xy, fleet.rows),
             cpu=known.cpu,
             cpu_cloud=known.cpu_cloud,
             migration=known.migration,
@@ -226,6 +240,7 @@ class MigrationTask:
         ids = tuple(self.fleet.ids) + ("",) * (len(self._mask) - len(self.fleet.ids))
         self._decision = Decision(slot, target, share, ids, self.fleet.rows)
         self._model.start(now, self._decision)
+        self._decided = slot
         self._level = self._model.level(now)
         moves = np.flatnonzero((share[0] > 0.0) & slot.has_task[0])
         names = [self.layout.ids[m] for m in target[0, moves].tolist()]
@@ -253,11 +268,11 @@ class MigrationTask:
         return (*self._slot_values(), *self._level.tolist())
 
     def _slot_values(self) -> tuple[float, ...]:
-        outcome, slot = self._outcome, self._slot
-        if outcome is None or slot is None or not outcome.done.any():
+        slot = self._slot
+        if slot is None or not self._told:
             load = float("nan") if slot is None else float(slot.queue.mean())
             return (float("nan"), float("nan"), load, float("nan"), float(self._masked))
-        latency = float(outcome.latency.total[outcome.done].mean())
+        latency = float(np.mean(self._told))
         return (-latency, latency, float(slot.queue.mean()), crowding(slot), float(self._masked))
 
     def totals(self) -> dict[str, float | int | None]:
@@ -280,7 +295,10 @@ class MigrationTask:
                 found,
                 CROWDED,
             )
-        return self.statistics.values()
+        whole_run = deepcopy(self.statistics)
+        for found in self._model.unfinished():
+            whole_run.add_tasks(found.slot, found.outcome, found.unfinished)
+        return whole_run.values()
 
 
 def _agent_types(options: MigrationOptions, context: TaskContext) -> NDArray[np.bool_]:

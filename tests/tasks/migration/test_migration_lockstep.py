@@ -275,3 +275,13 @@ def test_a_run_with_hybrid_actions_is_replayed_to_the_byte(tmp_path: Path):
     first = cosim.run(scenario("remote_avatar"), cosim.RunOptions(inline=True, out=tmp_path / "one"))
     again = cosim.replay(first.dir, cosim.RunOptions(out=tmp_path / "two"))
     assert digest(again.dir) == digest(first.dir)
+
+
+def test_pettingzoo_finds_nothing_to_mend():
+    from pettingzoo.test import parallel_api_test
+
+    env = parallel_env(scenario("remote_avatar"), worker=False)
+    try:
+        parallel_api_test(env, num_cycles=12)
+    finally:
+        env.close()
