@@ -92,6 +92,7 @@ _KNOWN = {
     "clustering": Quantity("most vehicles at one RSU"),
     "queue_load": Quantity("mean RSU load", "Gcycles", 1e-9),
     "covered": Quantity("vehicle slots with a task", "%", 100.0),
+    "unfinished": Quantity("tasks not finished", "%", 100.0),
     "migration_reward": Quantity("reward of a slot"),
     "migration_latency": Quantity("task latency", "s"),
     "migration_load": Quantity("mean RSU load", "Gcycles", 1e-9),
@@ -131,6 +132,8 @@ def quantity(name: str) -> Quantity:
     if task:
         found = quantity(metric)
         return Quantity(f"{found.label} ({task})", found.unit, found.factor)
+    if name.startswith("migration_load_"):
+        return Quantity(f"load of {name.removeprefix('migration_load_')}", "Gcycles", 1e-9)
     if name.startswith("eval_"):
         found = quantity(name.removeprefix("eval_"))
         return Quantity(f"{found.label}, evaluated", found.unit, found.factor)

@@ -15,6 +15,7 @@ import polars as pl
 from cosim.errors import CosimError
 from cosim.plots.quantities import quantity
 from cosim.report.album import Drawing
+from cosim.report.migration_figures import LOAD, migration_figures
 from cosim.report.network_figures import network_figures, serving_links
 from cosim.report.samples import measured, run_label, thinned, warmup_s
 
@@ -53,19 +54,26 @@ def run_figures(run: Run) -> tuple[list[Drawing], list[str]]:
         notes.append("No vehicles were recorded: no figures of the road.")
     drawings += network_figures(run, links)
     if net is not None:
+        drawings += migration_figures(run, net)
         drawings += _maps(run, net, links)
     return sorted(drawings, key=lambda drawing: drawing.broad), notes
 
 
 def time_figures(run: Run) -> list[Drawing]:
-    """Return the time series of all numeric columns of ``steps/`` that hold a value, a few panels a figure."""
+    """Return the time series of all numeric columns of ``steps/`` that hold a value, a few panels a figure.
+
+    The loads of single RSUs have a figure of their own.
+    """
     from cosim.plots.series import time_series
 
     steps = run.steps
     columns = [
         name
         for name, kind in steps.schema.items()
-        if name != "t_us" and kind.is_numeric() and steps[name].is_not_null().any()
+        if name != "t_us"
+        and not name.startswith(LOAD)
+        and kind.is_numeric()
+        and steps[name].is_not_null().any()
     ]
     found = []
     figures = -(-len(columns) // _PANELS)
