@@ -74,6 +74,7 @@ def agent_vehicles(scenario: Scenario) -> tuple[str, ...]:
     groups = [group for group in traffic.vehicles if traffic.types[group.type].cav]
     ids = tuple(name for group in groups for name in group_ids(group))
     if traffic.replay is not None and traffic.types[traffic.replay.type].cav:
+        from cosim.traffic.nets import find_net
         from cosim.traffic.replay import replay_ids
 
         ids += replay_ids(traffic, find_net(traffic.net, traffic.variant))

@@ -12,6 +12,7 @@ from bridge import BACKENDS
 from traces_world import GRAPH, NET, ROUTES, SAMPLE, matched, needs_real_material
 
 from cosim.errors import ScenarioError
+from cosim.experiments.tapes import agent_vehicles
 from cosim.scenario import Scenario, load_scenario, scenario_from_resolved
 from cosim.traffic.commands import Commands
 from cosim.traffic.net_import import import_net
@@ -270,6 +271,7 @@ def test_the_shipped_scenario_selects_ten_taxis_for_the_whole_run():
         assert all(trip.begin_us <= 0 for trip in plan.trips)
         assert min(trip.end_us for trip in plan.trips) >= shipped.warmup_us + shipped.duration_us
         assert all(trip.id.startswith("taxi.synthetic-") for trip in plan.trips)
+        assert agent_vehicles(shipped) == tuple(trip.id for trip in plan.trips)  # whose tape can be recorded
 
 
 @needs_real_material

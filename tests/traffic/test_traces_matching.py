@@ -228,7 +228,7 @@ def test_look_alike_traces_repeat_say_that_they_are_synthetic_and_lead_back_to_t
 def test_the_committed_look_alike_has_the_quirks_of_the_release():
     folder = find_net(NET).folder.parents[1] / "data" / "shenzhen_synthetic"
     assert sum(file.stat().st_size for file in folder.rglob("*")) < 500_000
-    fixes = convert(folder / "taxis.csv")
+    fixes = convert(folder / "synthetic_taxis.csv")
     assert set(fixes.report.dropped) == {"outside", "duplicate", "jump"}
     gaps = (
         fixes.table.select(pl.col("time").diff().over("vehicle").dt.total_seconds()).to_series().drop_nulls()
