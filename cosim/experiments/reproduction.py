@@ -174,15 +174,18 @@ def _table(
 
     labels = list(dict.fromkeys(name for case in item.cases for name in case.labels))
     rows: list[dict[str, Any]] = []
+    # What computes its rows itself may leave cases out.
+    there = set(results["case"]) if item.compute is not None else {case.name for case in item.cases}
+    cases = [case for case in item.cases if case.name in there]
     for measure in item.measures:
         shown = measure.quantity
         compared = []
-        for case in item.cases:
+        for case in cases:
             value = published.get((case.name, measure.metric))
             ours = interval_of(results, case, measure.metric, shown.factor)
             number_given = None if value is None else value.value
             compared.append(Compared(case.rank, number_given, ours, final=case.trained and not quick))
-        for case, row, verdict in zip(item.cases, compared, verdicts(compared), strict=True):
+        for case, row, verdict in zip(cases, compared, verdicts(compared), strict=True):
             value = published.get((case.name, measure.metric))
             rows.append(
                 {

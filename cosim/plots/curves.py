@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from cosim.plots.intervals import column_intervals
@@ -72,6 +73,7 @@ def learning_curve_panels(
     groups: Sequence[Any] = (),
     seed: str | None = "seed",
     smooth: int = 1,
+    clip: float = 0.0,
     title: str = "",
     runs: Sequence[str] = (),
 ) -> Figure:
@@ -87,6 +89,7 @@ def learning_curve_panels(
         groups: the methods in order; default: as they appear.
         seed: the column that tells repetitions apart.
         smooth: as in :func:`learning_curves`.
+        clip: the share of values, the lowest, that may lie below the axes, so that beginnings do not hide the ends.
         title: what the figure shows.
         runs: names of the runs shown.
     """
@@ -102,6 +105,11 @@ def learning_curve_panels(
             ax.set_title(str(names[k]), fontsize=8.5)
             ax.set_xlabel(quantity(x).axis if k + columns >= len(names) else "")
             ax.set_ylabel(quantity(y).axis if k % columns == 0 else "")
+            ax.xaxis.set_major_locator(MaxNLocator(4))
+            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    low, high = _range(frame[y], clip, quantity(y).factor)
+    if low < high:
+        axes[0, 0].set_ylim(low, high)  # shared by all
     handles = {}
     for ax in axes.flat:
         for line in ax.lines:
@@ -110,7 +118,18 @@ def learning_curve_panels(
     if handles:
         shown = [handles[name] for name in map(str, order) if name in handles]
         figure.legend(handles=shown, loc="outside right upper")
-    return finish(figure, title=title, runs=runs, note="mean over seeds, 95 % CI as a band")
+    below = f"; the lowest {100 * clip:g} % of values may lie below" if clip else ""
+    return finish(figure, title=title, runs=runs, note=f"mean over seeds, 95 % CI as a band{below}")
+
+
+def _range(values: pl.Series, clip: float, factor: float) -> tuple[float, float]:
+    """Return what the vertical axis shows: from the quantile *clip* of the values to a little above them."""
+    known = values.drop_nulls().cast(float).to_numpy() * factor
+    known = known[np.isfinite(known)]
+    if not len(known) or not clip:
+        return 0.0, 0.0
+    low, high = float(np.quantile(known, clip)), float(known.max())
+    return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
 def _draw_lines(

@@ -202,6 +202,7 @@ def draw_curves(material: Material) -> dict[str, Figure]:
             columns=len(SHARES),
             groups=METHODS,
             smooth=3,
+            clip=0.1,
             title=f"fig11: {words}, mean of three evaluations",
             runs=material.runs,
         )
