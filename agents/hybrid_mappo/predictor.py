@@ -34,7 +34,7 @@ NET = "net"
 """Prefix of the network's weights in a file."""
 POSITION, DISPLACEMENT = "position", "displacement"
 TARGETS = (POSITION, DISPLACEMENT)
-_ROWS = 1024
+_ROWS = 128
 """Rows of one pass, so that the gates stay in the cache."""
 
 
@@ -108,6 +108,11 @@ class Lstm:
         self._layers = [_Layer(weights, f"{NET}.{name}") for name in ("first", "second")]
         self._dense = _single(weights, f"{NET}.dense.weight").T.copy()
         self._bias = _single(weights, f"{NET}.dense.bias")
+
+    @property
+    def hidden(self) -> int:
+        """Width of the LSTM."""
+        return len(self._dense)
 
     def __call__(self, history: Floats) -> Floats:
         """Return the next positions (..., 2), m."""

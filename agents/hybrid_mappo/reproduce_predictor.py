@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCENARIO = "urban_avatar"
-FRESH = 9000
+FRESH = 3000
 """First seed of the fresh tapes."""
 TAPES = "tapes"
 """Name of the folder of tapes, and of the setting that says how many tapes a seed has."""
@@ -101,7 +101,7 @@ TABLE2 = Item(
         for name in ("mse", "mae", "r2", "medae", "r2_pooled", "r2_x", "r2_y", "rmse_m", "rsu_hit_rate")
     ),
     quick=Size(seeds="0:3", overrides={TAPES: 4}),
-    full=Size(seeds="0:5", overrides={TAPES: 16}),
+    full=Size(seeds="0:5", overrides={TAPES: 9}),
     published="hybrid_mappo_table2.csv",
     compute=measure,
     note="Positions are shares of the net's box. A seed is a set of fresh tapes; each network was trained once. The"

@@ -71,48 +71,44 @@ def compared(data: Data, predictors: Mapping[str, Predictor]) -> dict[str, dict[
 def train(
     tapes: Sequence[MobilityTape],
     period_s: float,
-    config: PredictorConfig,
+    config: PredictorConfig | None,
     out: Path,
     about: Mapping[str, Any],
-) -> Path:
-    """Train on tapes and write ``lstm-…`` and ``ar-…`` (safetensors, JSON, curve) into *out*; return the LSTM's file.
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    """Write ``ar-…`` and, with a *config*, ``lstm-…`` (safetensors, JSON, curve) into *out*; return what was measured.
 
-    What is measured is what was written, weights in half precision.
+    What is measured is what was written, weights in half precision, on the test tapes.
     """
-    data = windows_of(tapes, period_s, config.seed)
-    linear = fitted(data, config.seed)
-    trained = train_predictor(data.train, data.test, data.box, config, out, progress=_show)
+    data = windows_of(tapes, period_s, seed)
     scenario = tapes[0].scenario or "tapes"
-    whole = {
+    whole: dict[str, Any] = {
         **about,
         "scenario": scenario,
+        "seed": seed,
         "period_s": period_s,
         "every_s": EVERY,
-        "config": asdict(config),
         "train_windows": len(data.train),
         "train_tapes": len(set(data.train.groups.tolist())),
         "test_tapes": len(set(data.test.groups.tolist())),
     }
-    name = f"{scenario}-{period_s:g}s-s{config.seed}"
-    ar_file, lstm_file = out / f"ar-{name}.safetensors", out / f"lstm-{name}.safetensors"
-    ar_file.write_bytes(ar_bytes(linear, whole))
-    lstm_file.write_bytes(lstm_bytes(trained.weights, trained.frame, whole))
-    measured = compared(
-        data,
-        {
-            "lstm": load(lstm_file),
-            "ar": load(ar_file),
-            "constant_velocity": constant_velocity,
-            "persistence": persistence,
-        },
-    )
-    for file in (ar_file, lstm_file):
-        text = json.dumps({**whole, "evaluation": measured}, indent=2, sort_keys=True)
+    name = f"{scenario}-{period_s:g}s-s{seed}"
+    files = {"ar": out / f"ar-{name}.safetensors"}
+    abouts = {"ar": whole}
+    out.mkdir(parents=True, exist_ok=True)
+    if config is not None:
+        trained = train_predictor(data.train, data.test, data.box, config, out, progress=_show)
+        files["lstm"] = out / f"lstm-{name}.safetensors"
+        abouts["lstm"] = {**whole, "config": asdict(config)}
+        files["lstm"].write_bytes(lstm_bytes(trained.weights, trained.frame, abouts["lstm"]))
+        files["lstm"].with_suffix(".curve.csv").write_bytes((out / CURVE).read_bytes())
+    files["ar"].write_bytes(ar_bytes(fitted(data, seed), whole))
+    simple = {"constant_velocity": constant_velocity, "persistence": persistence}
+    measured = compared(data, {who: load(file) for who, file in files.items()} | simple)
+    for who, file in files.items():
+        text = json.dumps({**abouts[who], "evaluation": measured}, indent=2, sort_keys=True)
         file.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
-    lstm_file.with_suffix(".curve.csv").write_bytes((out / CURVE).read_bytes())
-    for who, values in measured.items():
-        print(f"{who}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
-    return lstm_file
+    return measured
 
 
 def _show(row: Mapping[str, float]) -> None:
@@ -134,22 +130,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--windows", type=int, help="windows to learn from, repetitions counted")
     parser.add_argument("--hidden", type=int, help="width of the LSTM")
     parser.add_argument("--target", help="position or displacement")
-    parser.add_argument("--seed", type=int, help="of the training")
+    parser.add_argument("--linear", action="store_true", help="fit AR(12) only")
+    parser.add_argument("--seed", type=int, default=0, help="of split and training (default 0)")
     parser.add_argument("--out", required=True, help="folder for checkpoints and results")
     given = parser.parse_args(arguments)
-    config = recipe(
-        given.recipe, windows=given.windows, hidden=given.hidden, target=given.target, seed=given.seed
-    )
     words = list(sys.argv[1:] if arguments is None else arguments)
-    about = {"recipe": given.recipe, "command": shlex.join(["python", "-m", parser.prog.split()[-1], *words])}
+    about = {
+        "recipe": "linear" if given.linear else given.recipe,
+        "command": shlex.join(["python", "-m", parser.prog.split()[-1], *words]),
+    }
     try:
+        config = recipe(
+            given.recipe, windows=given.windows, hidden=given.hidden, target=given.target, seed=given.seed
+        )
         seeds = [int(seed) for seed in parse_seeds(given.seeds, "--seeds")]
         found = record_tapes(load_scenario(given.scenario), seeds, given.tapes)
         tapes = [load_tape(file) for file in found.files]
-        print(train(tapes, given.period, config, Path(given.out), about))
+        chosen = None if given.linear else config
+        measured = train(tapes, given.period, chosen, Path(given.out), about, given.seed)
     except CosimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    for who, values in measured.items():
+        print(f"{who}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
+    print(given.out)
     return 0
 
 
