@@ -65,6 +65,9 @@ class QmixConfig(BaseModel):
     lane_change_cost: float = Field(
         0.2, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
     )
+    own_weight: float = Field(
+        1.0, ge=0, description="of the loss of each vehicle's value against its own reward, beside the team's"
+    )
     one_hot: tuple[tuple[int, int], ...] = Field(
         ((1, 4), (4, 3)), description="(column, values) of the observation to spell out: lane and target"
     )
@@ -137,6 +140,7 @@ _LITERAL: dict[str, Any] = {
     "one_hot": (),
     "cross": (),
     "guard": False,
+    "own_weight": 0.0,
     "dwell": 0,
     "lane_change_cost": 0.0,
     "divide": (),

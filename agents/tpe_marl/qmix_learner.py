@@ -29,8 +29,17 @@ from agents.common.window_memory import Draw, WindowMemory, gather
 from agents.tpe_marl.inputs import TRAFFIC, Floats, slot_state
 from agents.tpe_marl.qmix import Mixer, QmixLoss, TeamBatch, TeamNets, qmix_loss
 from agents.tpe_marl.qmix_agent import EPSILON, NET, QmixActor, QmixConfig
-from agents.tpe_marl.recurrent_actor import driving_role
-from agents.tpe_marl.team_rows import INSTANTS, ROWS, TeamRows, flat_traffic, grid, slot_features, team_rows
+from agents.tpe_marl.recurrent_actor import changes_lane, driving_role
+from agents.tpe_marl.team_rows import (
+    INSTANTS,
+    ROWS,
+    TeamRows,
+    flat_traffic,
+    grid,
+    own_reward,
+    slot_features,
+    team_rows,
+)
 from cosim.lockstep.learner import LearnerState, Setup, Window
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 from cosim.tasks.driving.observation import FEATURES
@@ -183,6 +192,7 @@ class QmixLearner:
             team = team_rows(window, self._inputs, self._config.slots, self._config.guard)
             rows, instants = self._side.keep(window, team)
             held = team.held
+            rows["own"] = own_reward(window)[team.order]
             self._memory.add(type(held)(held.first, {**held.rows, **rows}, {**held.instants, **instants}))
             self._steps += window.steps
             self._owed += window.steps / self._config.steps_per_update
@@ -198,7 +208,7 @@ class QmixLearner:
         self._owed -= due
         rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
         set_learning_rate(self._optimizer, rate)
-        sums = torch.zeros(4, device=self._device)
+        sums = torch.zeros(5, device=self._device)
         for _ in range(due):
             self._side.learn(self._memory, self._random)
             sums += self._step()
@@ -207,16 +217,23 @@ class QmixLearner:
                 self._copy_to_target()
         signals |= {"updates": float(self._updates), "learning_rate": rate}
         if due:
-            names = ("td_loss", "q_total", "learner_reward", "gradient_norm")
+            names = ("td_loss", "own_loss", "q_total", "learner_reward", "gradient_norm")
             signals |= dict(zip(names, (sums / due).tolist(), strict=True))
         return {**signals, **self._side.signals()}
 
     def _step(self) -> torch.Tensor:
-        """One gradient step; returns (4,) TD loss, mean Q_tot, mean reward learnt from, and the gradient's norm."""
+        """One gradient step; returns (5,) TD loss, own loss, Q_tot, reward learnt from, and the gradient's norm."""
         config = self._config
         batch = self._batch()
         result: QmixLoss = qmix_loss(
-            self._net, self._target, batch, config.gamma, config.huber, config.burn_in, config.head_penalty
+            self._net,
+            self._target,
+            batch,
+            config.gamma,
+            config.huber,
+            config.burn_in,
+            config.head_penalty,
+            config.own_weight,
         )
         self._optimizer.zero_grad()
         result.loss.backward()  # type: ignore[no-untyped-call]
@@ -225,16 +242,18 @@ class QmixLearner:
         soft_copy(self._average, self._net.agent, config.average)
         counts = batch.counts(config.burn_in)
         reward = (batch.reward * counts).sum() / counts.sum().clamp(min=1)
-        return torch.stack([result.td, result.q_total, reward, norm.detach()])
+        return torch.stack([result.td, result.own, result.q_total, reward, norm.detach()])
 
     def _batch(self) -> TeamBatch:
         config, side = self._config, self._side
         instants = config.stretch + 1 if config.stretch else len(next(iter(self._memory)))
         picks = self._memory.picks(self._random, config.batch, instants)
-        draw = gather(picks, (*ROWS, *side.rows), (*INSTANTS, *side.instants))
+        draw = gather(picks, (*ROWS, "own", *side.rows), (*INSTANTS, *side.instants))
         rows = draw.rows
         reward = (draw.instants["reward"] + config.reward_shift) * config.reward_scale
         reward -= config.lane_change_cost * draw.instants["changes"]
+        own = (rows["own"] + config.reward_shift) * config.reward_scale
+        own -= config.lane_change_cost * changes_lane(rows["action"])
         bonus = side.bonus(draw)
         if bonus is not None:
             reward = reward + bonus
@@ -248,6 +267,7 @@ class QmixLearner:
             entered=self._tensor(grid(draw, rows["entered"], config.slots)),
             state=self._tensor(state),
             reward=self._tensor(reward[:, :-1].astype(np.float32)),
+            own=self._tensor(own.astype(np.float32)),
         )
 
     def _tensor(self, array: NDArray[Any]) -> torch.Tensor:

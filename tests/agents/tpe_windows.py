@@ -25,6 +25,14 @@ def window_by(actor: Any, seed: int, steps: int = 30, explore: bool = True) -> W
     """A window of driving-like questions, answered by *actor*."""
     info = info_of(seed)
     actor.reset(info)
-    asked = [replace(o, truncated=np.zeros(len(o), dtype=np.bool_)) for o in some_questions(steps + 1, seed)]
+    random = np.random.default_rng(seed)
+    asked = [
+        replace(
+            o,
+            truncated=np.zeros(len(o), dtype=np.bool_),
+            shared={**o.shared, "own_reward": random.normal(11.0, 1.0, len(o))},
+        )
+        for o in some_questions(steps + 1, seed)
+    ]
     answered = [actor.act(o, explore) for o in asked[:-1]]
     return make_window(0, info, asked, answered)
