@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -89,7 +90,7 @@ class Window:
         self.canvas = Canvas(traffic.api)
         self.ranges: dict[str, float] = {}
         self.layers: list[Layer] = [lambda canvas, now: draw_network(canvas, now, self.ranges)]
-        self.layers += [_layer_of(s.task) for s in tasks if isinstance(s.task, Shows)]
+        self.layers += [partial(draw_task, task=s.task) for s in tasks if isinstance(s.task, Shows)]
         relating: dict[str, Any] = {
             task: AGENTS.get(name) for task, name in (agents or {}).items() if name in AGENTS
         }
@@ -249,17 +250,13 @@ def draw_network(canvas: Canvas, now: Instant, ranges: Mapping[str, float]) -> N
     canvas.draw_links("d2d", np.concatenate([np.empty((0, 4)), *ends]))
 
 
-def _layer_of(task: Shows) -> Layer:
-    """Return the layer that draws what *task* shows."""
-
-    def draw(canvas: Canvas, now: Instant) -> None:
-        picture = task.picture(now)
-        for kind, segments in picture.links.items():
-            canvas.draw_links(kind, segments)
-        if picture.levels:
-            canvas.draw_levels(picture.levels)
-
-    return draw
+def draw_task(canvas: Canvas, now: Instant, task: Shows) -> None:
+    """Draw the lines and the gauges of stations that *task* shows."""
+    picture = task.picture(now)
+    for kind, segments in picture.links.items():
+        canvas.draw_links(kind, segments)
+    if picture.levels:
+        canvas.draw_levels(picture.levels)
 
 
 def plain_words(actions: Actions) -> list[str]:

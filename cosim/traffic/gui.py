@@ -243,7 +243,10 @@ class _Links:
 
 
 class Canvas:
-    """Draws over one sumo-gui; ``api`` is its TraCI connection (:attr:`cosim.traffic.sumo.Traffic.api`)."""
+    """Draws over one sumo-gui; ``api`` is its TraCI connection (:attr:`cosim.traffic.sumo.Traffic.api`).
+
+    ``box`` is what the view showed first, m.
+    """
 
     def __init__(self, api: Any) -> None:
         self.api = api
@@ -251,12 +254,12 @@ class Canvas:
         self._links: dict[str, _Links] = {}
         self._levels: dict[str, tuple[float, str]] = {}
         self._schemes = False
-        self._box: Box = (0.0, 0.0, 0.0, 0.0)
+        self.box: Box = (0.0, 0.0, 0.0, 0.0)
 
     def show(self, box: Box, settings: Path | None = None) -> None:
         """Bring *box* into view; with view *settings* that have our two schemes, follow the zoom from then on."""
         self.api.gui.setBoundary(VIEW, *box)
-        self._box = box
+        self.box = box
         text = settings.read_text(encoding="utf-8") if settings else view_settings_text()
         self._schemes = all(f'name="{name}"' in text for name in (NEAR, FAR))
         self.follow_zoom()
@@ -362,7 +365,7 @@ class Canvas:
 
     def _gauge(self, mark: StationMark, level: float) -> tuple[list[Place], list[Place], Place]:
         """Return the corners of a station's gauge as far as it is filled, those of all of it, and its text's place."""
-        xmin, ymin, xmax, ymax = self._box
+        xmin, ymin, xmax, ymax = self.box
         size = _GAUGE * max(xmax - xmin, 2 * (ymax - ymin))  # the view is about twice as wide as high
         up = size if mark.y >= (ymin + ymax) / 2 else -size
         low, left, right = mark.y + up / 2, mark.x - size / 6, mark.x + size / 6

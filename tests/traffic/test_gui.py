@@ -35,6 +35,7 @@ from cosim.tasks import Instant
 from cosim.tasks.driving.observation import describe_continuous, describe_discrete
 from cosim.traffic.commands import Commands
 from cosim.traffic.gui import (
+    POI_TEXT,
     STATION_COLOURS,
     VIEW,
     Canvas,
@@ -453,6 +454,27 @@ def test_links_follow_their_segments_and_reuse_their_lines(canvas):
         assert api.polygon.getShape(f"link.serving.{k}") == ((x1, y1), (x2, y2))
     canvas.draw_links("serving", np.empty((0, 4)))
     assert api.polygon.getIDList() == ("link.d2d.0",)
+
+
+def test_a_gauge_fills_away_from_the_middle_and_goes_with_its_station(canvas):
+    api = canvas.api
+    canvas.box = (0.0, -50.0, 1000.0, 50.0)
+    canvas.draw_stations([StationMark("north", 100.0, 20.0), StationMark("south", 100.0, -20.0)])
+    canvas.draw_levels({"north": (0.25, "25%"), "south": (1.0, "100%"), "nowhere": (0.5, "50%")})
+    gauges = {f"{s}.{part}" for s in ("north", "south") for part in ("level", "gauge")}
+    assert {p for p in api.polygon.getIDList() if not p.startswith("coverage")} == gauges
+    for name, sign, level in (("north", 1.0, 0.25), ("south", -1.0, 1.0)):
+        y = sign * np.array(api.polygon.getShape(f"{name}.level"))[:, 1]
+        whole = sign * np.array(api.polygon.getShape(f"{name}.gauge"))[:, 1]
+        assert y.min() == whole.min() > 20.0
+        assert np.ptp(y) == pytest.approx(level * np.ptp(whole))
+        assert sign * api.poi.getPosition(f"{name}.load")[1] > whole.max()
+        assert api.poi.getParameter(f"{name}.load", POI_TEXT) == f"{level:.0%}"
+    canvas.draw_levels({"north": (0.5, "50%")})
+    assert set(api.polygon.getIDList()) == {"north.level", "north.gauge"}
+    y = np.array(api.polygon.getShape("north.level"))[:, 1]
+    assert np.ptp(y) == pytest.approx(0.5 * np.ptp(whole))
+    assert set(api.poi.getIDList()) == {"rsu_0", "north", "south", "north.load"}
 
 
 NETWORK = """
