@@ -148,7 +148,7 @@ def heat_map_rows(
     from matplotlib.colors import LogNorm
 
     figure, axes = new_figure(
-        len(rows), len(columns), width=WIDTH, height=0.9 + 1.45 * len(rows), sharex=True, sharey=True
+        len(rows), len(columns), width=WIDTH, height=1.0 + 1.3 * len(rows), sharex=True, sharey=True
     )
     top = max(int(grid.max()) for row in grids for grid in row)
     for name, row, some in zip(rows, axes, grids, strict=True):
@@ -163,10 +163,10 @@ def heat_map_rows(
             ax.grid(visible=False)
             ax.set_xticks([0, 1])
             ax.set_yticks([0, 1])
-            ax.text(0.03, 0.03, f"{np.count_nonzero(grid)} cells", fontsize=6.5, color=INK, va="bottom")
+            ax.set_title(f"{np.count_nonzero(grid)} cells", fontsize=8)
         row[0].set_ylabel(f"{name}\ny")
     for ax, name in zip(axes[0], columns, strict=True):
-        ax.set_title(name, fontsize=8.5)
+        ax.set_title(f"{name}\n{ax.get_title('left') or ax.get_title()}", fontsize=8)
     for ax in axes[-1]:
         ax.set_xlabel("x")
     figure.colorbar(drawn, ax=axes, shrink=0.9, aspect=25).set_label("samples in a cell")
