@@ -14,7 +14,7 @@ from cosim.errors import ScenarioError
 from cosim.recording import load_run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "traffic"))
-from traces_world import NET, write_traces
+from traces_world import NET, SAMPLE, needs_real_material, real_roads, write_traces
 
 
 def cosim_trace(*words: object) -> str:
@@ -113,3 +113,15 @@ def test_what_cannot_be_done_is_one_line(taxis, words, complaint):
         cosim_trace(*words)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@needs_real_material
+def test_with_the_real_file_and_real_roads_one_command_does_it_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = real_roads().folder
+    done = json.loads(cosim_trace("replay", SAMPLE, "--net", net, "--gap", "600 s", "--out", "run", "--json"))
+    assert done["status"] == "completed"
+    assert (done["metrics"]["replay_vehicles"], done["metrics"]["replay_lost"]) == (1, 0)
+    assert done["metrics"]["replay_error_max"] <= 2.1
+    vehicles = load_run("run").vehicles
+    assert len(vehicles) == 1218

@@ -8,10 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 import sumolib
-from traces_world import GRAPH, NET, ROUTES, SAMPLE, matched, needs_real_material, write_traces
+from traces_world import NET, ROUTES, SAMPLE, matched, needs_real_material, real_roads, write_traces
 
 from cosim.errors import ScenarioError
-from cosim.traffic.net_import import import_net
 from cosim.traffic.nets import find_net, load_geometry
 from cosim.traffic.traces.cleaning import Rules, convert
 from cosim.traffic.traces.matched import check_net, load_matched, match_to
@@ -248,7 +247,7 @@ def test_the_committed_look_alike_has_the_quirks_of_the_release():
 
 @needs_real_material
 def test_the_real_sample_is_matched_to_the_real_roads(tmp_path):
-    net = import_net(GRAPH, "futian", tmp_path / "futian", utm_zone=50).net
+    net = real_roads()
     fixes = convert(SAMPLE, rules=Rules(gap=600.0))
     assert fixes.report.as_dict()["dropped"] == {}
     traces = match_to(fixes, net, tmp_path / "matched")

@@ -113,6 +113,14 @@ def test_the_2013_taxi_file_without_header_is_recognised(read):
     assert any("no day" in note for note in read(content).report.notes)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (0, 2, 1, 3, 4), (0, 3, 1, 2, 4), (0, 3, 2, 1, 4)])
+def test_the_electric_taxi_file_without_header_is_recognised(read, order):
+    rows = [line.split(",") for line in FIXES]
+    fixes = read("".join(",".join(row[k] for k in order) + "\n" for row in rows))
+    assert fixes.table.drop("line").equals(read(text(*FIXES)).table.drop("line"))
+    assert any(note.startswith("no header: read as vehicle, ") for note in fixes.report.notes)
+
+
 def test_columns_can_be_named_by_name_and_by_place(read):
     plain = read(text(*FIXES)).table
     odd = text(*FIXES).replace("lon,lat", "x,y")

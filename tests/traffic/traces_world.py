@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cosim.traffic.nets import find_net, load_geometry
+from cosim.traffic.net_import import import_net
+from cosim.traffic.nets import Net, find_net, load_geometry
 from cosim.traffic.traces.cleaning import Rules, convert
 from cosim.traffic.traces.matched import MatchedTraces, match_to
 from cosim.traffic.traces.paths import path_along
@@ -18,6 +21,13 @@ SAMPLE, GRAPH = REAL / "taxi_1_sample.csv", REAL / "futian_west_osmnx.graphml"
 needs_real_material = pytest.mark.skipif(
     not (SAMPLE.is_file() and GRAPH.is_file()), reason="the real Shenzhen sample and road graph are not here"
 )
+
+
+@lru_cache(maxsize=1)
+def real_roads() -> Net:
+    """Import the real road graph, once in a process."""
+    return import_net(GRAPH, "futian", Path(tempfile.mkdtemp()) / "futian", utm_zone=50).net
+
 
 NET = "shenzhen_futian"
 ROUTES = {

@@ -50,6 +50,8 @@ class Layout:
     header: str | None
     first: int
     ignored: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
+    """The columns of a file without header, as they were recognised."""
 
 
 def parse_columns(text: str) -> dict[str, str] | tuple[str, ...]:
@@ -142,13 +144,30 @@ def _is_value(text: str) -> bool:
 
 
 def _headless(label: str, number: int, names: list[str], separator: str) -> Layout:
-    is_taxi = len(names) == len(_TAXI_2013) and _CLOCK.fullmatch(names[1]) is not None
-    if not is_taxi:
+    """Recognise the layouts of the two releases by their first row; ScenarioError for any other."""
+    found: tuple[str, ...] = ()
+    if len(names) == len(_TAXI_2013) and _CLOCK.fullmatch(names[1]):
+        found = _TAXI_2013
+    elif len(names) == 5:
+        # The electric-taxi release: id first, speed last, and between them time, longitude and latitude in any order.
+        middle = [_kind(name) for name in names[1:4]]
+        if sorted(middle) == [LAT, LON, TIME]:
+            found = (VEHICLE, *middle, SPEED)
+    if not found:
         raise ScenarioError(
             f"{label}:{number}: no header; name the columns in order, such as --columns id,lon,lat,time,speed"
             " ('-' for one to skip)"
         )
-    return Layout(separator, len(names), {name: k for k, name in enumerate(_TAXI_2013)}, None, 0)
+    return Layout(separator, len(names), {name: k for k, name in enumerate(found)}, None, 0, guessed=found)
+
+
+def _kind(text: str) -> str:
+    """Return what a value between id and speed must be, far east of the Greenwich meridian."""
+    if _CLOCK.search(text):
+        return TIME
+    if not _NUMBER.fullmatch(text):
+        return ""
+    return LON if abs(float(text.replace(",", "."))) > 90 else LAT
 
 
 def _by_name(label: str, number: int, names: list[str], given: dict[str, str]) -> dict[str, int]:

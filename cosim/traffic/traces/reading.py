@@ -85,6 +85,8 @@ def read_rows(
         report.notes.append(f"read as {encoding}")
     if layout.ignored:
         report.notes.append(f"columns not used: {', '.join(layout.ignored)}")
+    if layout.guessed:
+        report.notes.append(f"no header: read as {', '.join(layout.guessed)}")
     if SPEED not in layout.places:
         report.notes.append("no column of speed")
     if not text.endswith("\n"):
