@@ -25,6 +25,7 @@ from cosim.network.jobs import (
     JobDropped,
     JobMoved,
     NetworkEvents,
+    PartDone,
     Submission,
 )
 from cosim.network.los import LOS_MODELS
@@ -58,6 +59,7 @@ __all__ = [
     "NetworkEvents",
     "NetworkMetrics",
     "NetworkState",
+    "PartDone",
     "ServerState",
     "Submission",
     "Work",

@@ -16,9 +16,19 @@ from typing import Literal
 from cosim.clock import US
 from cosim.errors import ScenarioError, nearest
 from cosim.network.config import ServerConfig
-from cosim.network.jobs import SERVING, Job, JobDone, JobDropped, JobMoved, NetworkEvents, Submission
+from cosim.network.jobs import (
+    SERVING,
+    Job,
+    JobDone,
+    JobDropped,
+    JobMoved,
+    NetworkEvents,
+    PartDone,
+    Report,
+    Submission,
+)
 from cosim.network.queues import Finish, Work, WorkQueue
-from cosim.network.servers import Bearer, Flow, Part, Server, make_servers
+from cosim.network.servers import Bearer, Flow, Move, Part, Server, make_servers
 from cosim.network.wired import Wires
 from cosim.traffic.state import entity_key
 
@@ -60,8 +70,10 @@ class Edge:
 
     # --- orders from outside ----------------------------------------------------------------------------
 
-    def submit(self, job: Job, server: str, t_us: int | None = None) -> Submission:
-        """Send a job off at ``t_us`` (default: now) to a server, or to ``serving``.
+    def submit(
+        self, job: Job, server: str, t_us: int | None = None, report: Report | None = None
+    ) -> Submission:
+        """Send a job off at ``t_us`` (default: now) to a server, or to ``serving``; ``report`` is told its end.
 
         Returns what was accepted and what exceeded the server's ``backlog_max`` (and its overflow's).  With
         ``serving`` that is decided when the data has come up, and what is too much is dropped as ``full``.
@@ -74,10 +86,10 @@ class Edge:
                 "the network has no servers, so nothing can be submitted", key="network.servers"
             )
         self.advance(self.now_us if t_us is None else t_us)
-        flow = Flow(job, entity_key(job.origin), self._count, self.now_us, server)
+        flow = Flow(job, entity_key(job.origin), self._count, self.now_us, server, report=report)
         accepted = job.cycles
         if server != SERVING:
-            accepted = self._admit(flow, self._server(server), job.cycles)
+            accepted = self._admit(flow, self.server(server), job.cycles)
             if job.cycles and not accepted:
                 return Submission(0, job.cycles)
         self._count += 1
@@ -86,26 +98,49 @@ class Edge:
         self._push(bearer.up, flow, job.bits_up, lambda finish: self._uploaded(flow, bearer, finish.t_us))
         return Submission(accepted, job.cycles - accepted)
 
-    def migrate(self, job: str, source: str, target: str, share: float = 1.0, state_bits: int = 0) -> int:
+    def migrate(
+        self,
+        job: str,
+        source: str,
+        target: str,
+        share: float = 1.0,
+        state_bits: int = 0,
+        bits_per_cycle: float = 0.0,
+        results_stay: bool = False,
+    ) -> int:
         """Move a share of the remaining work of a job from server to server; return the micro-cycles moved.
 
         The state travels over the wires and the work joins the target's queue when it arrives.  Work that has not
-        reached ``source`` yet is split there on arrival (0 is returned).  ValueError for an unknown job or share.
+        reached ``source`` yet is split there on arrival, one order after the other (0 is returned).  Arguments as
+        those of :class:`~cosim.network.servers.Move`.  ValueError for an unknown job or share.
         """
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"a share lies between 0 and 1, not {share!r}")
+        move = Move(target, share, state_bits, bits_per_cycle, results_stay)
         flow = self._flows.get(job)
         if flow is None:
             raise ValueError(f"no job '{job}' is on its way")
         for name in (source, target):
-            self._server(name)
+            self.server(name)
         moved = 0
         for part in [p for p in flow.parts if p.server == source]:
             if part.work is None:
-                part.plan = (target, share, state_bits)
+                part.plan.append(move)
             else:
-                moved += self._split(flow, part, target, share, state_bits)
+                moved += self._split(flow, part, move)
         return moved
+
+    def preload(self, server: str, cycles: int) -> None:
+        """Give a server work that is nobody's: it is served in its turn, and no result comes of it."""
+        name = f"load of {server}"
+        flow = Flow(Job(name, name, 0, cycles), entity_key(name), self._count, self.now_us, server)
+        self._count += 1
+        self._push(self.server(server).queue, flow, cycles, lambda finish: None)
+
+    def set_rate(self, queue: WorkQueue, rate: int) -> None:
+        """Change the rate of a wire or a processor from now on."""
+        queue.set_rate(rate, self.now_us)
+        self._watch(queue)
 
     def set_bearer(
         self, vehicle: str, station: str | None, up: int, down: int, t_us: int, silent_until_us: int
@@ -235,7 +270,8 @@ class Edge:
                 queue.set_rate(rate, t_us)
                 self._watch(queue)
 
-    def _server(self, name: str) -> Server:
+    def server(self, name: str) -> Server:
+        """Return a server by its node; ScenarioError if there is none."""
         if name not in self.servers:
             known = ", ".join(self.servers)
             raise ScenarioError(
@@ -259,17 +295,8 @@ class Edge:
                 break
             at = None if at.overflow is None else self.servers[at.overflow]
         flow.open = len(flow.parts)
-        self._deal_result(flow)
+        flow.deal_result()
         return taken
-
-    def _deal_result(self, flow: Flow) -> None:
-        """Deal the bits of the result to the parts by their work; the first part takes what is left over."""
-        total = sum(p.micro for p in flow.parts)
-        bits = flow.job.bits_down
-        for part in flow.parts:
-            part.bits_down = bits * part.micro // total if total else 0
-        if flow.parts:
-            flow.parts[0].bits_down += bits - sum(p.bits_down for p in flow.parts)
 
     def _uploaded(self, flow: Flow, bearer: Bearer, t_us: int) -> None:
         flow.uploaded_us = t_us
@@ -328,19 +355,19 @@ class Edge:
             flow.servers.append(part.server)
         amount, micro = divmod(part.micro, US)
         part.work = self._push(server.queue, flow, amount, lambda f: self._computed(flow, part, f), micro)
-        if part.plan is not None:
-            plan, part.plan = part.plan, None
-            self._split(flow, part, *plan)
+        plan, part.plan = part.plan, []
+        for move in plan:
+            self._split(flow, part, move)
 
-    def _split(self, flow: Flow, part: Part, target: str, share: float, state_bits: int) -> int:
+    def _split(self, flow: Flow, part: Part, move: Move) -> int:
         """Take a share of a part's remaining work and send it to another server; return micro-cycles."""
         assert part.work is not None
-        source, goal = self.servers[part.server], self.servers[target]
-        if target == part.server:
+        source, goal = self.servers[part.server], self.servers[move.target]
+        if move.target == part.server:
             return 0
         source.queue.look(self.now_us)
         remaining = source.queue.remaining(part.work)
-        wanted = remaining if share >= 1.0 else int(share * remaining)
+        wanted = remaining if move.share >= 1.0 else int(move.share * remaining)
         room = goal.room(self.now_us)
         wanted = wanted if room is None else min(wanted, room * US)
         if wanted <= 0:
@@ -349,20 +376,25 @@ class Edge:
         moved = source.queue.remove(part.work, self.now_us, wanted)
         self._watch(source.queue)
         bits = part.bits_down * moved // total
-        whole = moved == remaining and source.queue.remaining(part.work) == 0
-        if whole:
+        whole, ends = moved == remaining, move.results_stay and moved < total
+        if whole and not ends:
             bits = part.bits_down
             flow.parts.remove(part)
             flow.open -= 1
         part.bits_down -= bits
-        fresh = Part(target, moved, bits)
+        fresh = Part(move.target, moved, bits)
         goal.coming += moved
         flow.parts.append(fresh)
         flow.open += 1
-        self._send(flow, part.server, target, state_bits, lambda now: self._arrived(flow, fresh, now))
+        state = move.bits(moved)
+        self._send(flow, part.server, move.target, state, lambda now: self._arrived(flow, fresh, now))
         self.events.moved.append(
-            JobMoved(self.now_us, flow.job.id, flow.job.origin, part.server, target, moved / US, state_bits)
+            JobMoved(self.now_us, flow.job.id, flow.job.origin, part.server, move.target, moved / US, state)
         )
+        if whole and ends and not flow.gone:
+            work = part.work
+            started = self.now_us if work.started_us is None else work.started_us
+            self._computed(flow, part, Finish(work, self.now_us, work.arrived_us, started))
         return moved
 
     def _computed(self, flow: Flow, part: Part, finish: Finish) -> None:
@@ -370,6 +402,7 @@ class Edge:
         rate = self.servers[part.server].queue.rate
         alone = -(-finish.work.total // rate)
         flow.waited_us.append(max(0, finish.t_us - finish.arrived_us - alone))
+        flow.done.append(PartDone(part.server, finish.t_us, finish.work.total / US))
         bearer = self._bearers.get(flow.job.origin)
         station = part.server if bearer is None or bearer.station is None else bearer.station
         self._send(flow, part.server, station, part.bits_down, lambda now: self._down(flow, part))
@@ -390,19 +423,21 @@ class Edge:
         del self._flows[job.id]
         met = None if job.deadline_us is None else t_us - flow.submitted_us <= job.deadline_us
         waited = sum(flow.waited_us) // max(1, len(flow.waited_us))
-        self.events.done.append(
-            JobDone(
-                t_us,
-                job.id,
-                job.origin,
-                tuple(flow.servers),
-                flow.submitted_us,
-                flow.uploaded_us,
-                flow.computed_us,
-                waited,
-                met,
-            )
+        done = JobDone(
+            t_us,
+            job.id,
+            job.origin,
+            tuple(flow.servers),
+            flow.submitted_us,
+            flow.uploaded_us,
+            flow.computed_us,
+            waited,
+            met,
+            tuple(flow.done),
         )
+        self.events.done.append(done)
+        if flow.report is not None:
+            flow.report(done)
 
     def _drop(self, flow: Flow, reason: Literal["left", "full", "no way"], t_us: int) -> None:
         """Give a job up and take its work out of the processors."""
@@ -422,7 +457,10 @@ class Edge:
             _clear(bearer, flow, self.now_us)
             self._watch(bearer.up)
             self._watch(bearer.down)
-        self.events.dropped.append(JobDropped(t_us, flow.job.id, flow.job.origin, reason))
+        dropped = JobDropped(t_us, flow.job.id, flow.job.origin, reason)
+        self.events.dropped.append(dropped)
+        if flow.report is not None:
+            flow.report(dropped)
 
 
 def _clear(bearer: Bearer, flow: Flow, t_us: int) -> None:

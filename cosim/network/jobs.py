@@ -6,7 +6,7 @@ that serves the vehicle by then, and down.  :mod:`cosim.network.edge` moves it; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,12 +58,22 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class PartDone:
+    """A part of a job that ``server`` finished at ``computed_us``: ``cycles`` of work."""
+
+    server: str
+    computed_us: int
+    cycles: float
+
+
+@dataclass(frozen=True, slots=True)
 class JobDone:
     """A job whose result is back: all times in µs.
 
     ``servers`` worked on it; ``uploaded_us`` its data was at a station; ``computed_us`` the last part was computed;
     ``waited_us`` is the time that its parts spent at processors beyond what their work needs alone there (the queue
-    delay, mean over parts); ``met`` tells whether it kept its deadline (None without one).
+    delay, mean over parts); ``met`` tells whether it kept its deadline (None without one); ``parts`` are in the
+    order in which they were finished.
     """
 
     t_us: int
@@ -75,6 +85,7 @@ class JobDone:
     computed_us: int
     waited_us: int
     met: bool | None
+    parts: tuple[PartDone, ...] = ()
 
     @property
     def latency_us(self) -> int:
@@ -90,6 +101,10 @@ class JobDropped:
     job: str
     origin: str
     reason: str
+
+
+Report = Callable[[JobDone | JobDropped], None]
+"""Is told at once how a job ended."""
 
 
 @dataclass(frozen=True, slots=True)

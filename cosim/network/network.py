@@ -8,14 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.clock import Rate
+from cosim.clock import US, Rate
 from cosim.errors import ScenarioError
 from cosim.network.association import Association, Decision
 from cosim.network.blockage import Bodies
@@ -24,7 +24,7 @@ from cosim.network.config import NetworkConfig
 from cosim.network.correlated import Floats, Index
 from cosim.network.d2d import D2dGroup
 from cosim.network.edge import Edge
-from cosim.network.jobs import SERVING, Handover, Job, NetworkEvents, Submission
+from cosim.network.jobs import SERVING, Handover, Job, NetworkEvents, Report, Submission
 from cosim.network.links import make_links
 from cosim.network.offload import Offload, RadioNow
 from cosim.network.rates import packet_errors
@@ -371,18 +371,67 @@ class Network:
         """
         return self.group(name).sinr(tx, rx, power, alloc)
 
-    def submit(self, job: Job, server: str = SERVING) -> Submission:
+    def submit(self, job: Job, server: str = SERVING, report: Report | None = None) -> Submission:
         """Send a job off now; see :meth:`cosim.network.edge.Edge.submit`.
 
-        ValueError if its origin is not a vehicle on the road.
+        ``report`` is called once, with the job's :class:`JobDone` or :class:`JobDropped`, when it ends.  ValueError
+        if its origin is not a vehicle on the road.
         """
         self._offload.give_bearer(job)
-        return self.edge.submit(job, server)
+        return self.edge.submit(job, server, report=report)
 
-    def migrate(self, job: str, source: str, target: str, share: float = 1.0, state_bits: int = 0) -> float:
-        """Move a share of a job's remaining work now and return the cycles; see :meth:`Edge.migrate`."""
+    def migrate(
+        self,
+        job: str,
+        source: str,
+        target: str,
+        share: float = 1.0,
+        state_bits: int = 0,
+        bits_per_cycle: float = 0.0,
+        results_stay: bool = False,
+    ) -> float:
+        """Move a share of a job's remaining work now and return the cycles.
+
+        See :meth:`cosim.network.edge.Edge.migrate` and :class:`cosim.network.servers.Move`.
+        """
         name = job.id if isinstance(job, Job) else job
-        return self.edge.migrate(name, source, target, share, state_bits) / 1e6
+        moved = self.edge.migrate(name, source, target, share, state_bits, bits_per_cycle, results_stay)
+        return moved / US
+
+    def loads(self, servers: Sequence[str]) -> Floats:
+        """Return the cycles (n,) that servers have before them: waiting, under way, or on the way to them."""
+        known = self.edge.servers
+        return np.array([known[name].load(self.edge.now_us) for name in servers], np.float64) / US
+
+    # --- capacities, for whoever draws them elsewhere ---------------------------------------------------
+
+    def set_band(self, stations: Sequence[str], bandwidth: NDArray[Any]) -> None:
+        """Set the bandwidth (Hz, (n,)) of stations at fixed places, from the next tick on.
+
+        ScenarioError for a station that there is not.
+        """
+        self._stations.set_band(dict(zip(stations, np.asarray(bandwidth, np.float64).tolist(), strict=True)))
+        self._now = self._stations.fixed if self._traffic is None else self._now
+
+    def set_server(self, name: str, cpu: float, backlog_max: float | None = None) -> None:
+        """Set a server's cycle/s a core, and the cycles that it takes at most, from now on.
+
+        ScenarioError for a server that there is not.
+        """
+        server = self.edge.server(name)
+        self.edge.set_rate(server.queue, round(cpu))
+        server.limit = None if backlog_max is None else int(backlog_max)
+
+    def set_wire(self, start: str, end: str, rate: float) -> None:
+        """Set the rate (bit/s) of one direction of a wired link from now on; ScenarioError if there is none."""
+        wire = self.edge.wires.links.get((start, end))
+        if wire is None:
+            raise ScenarioError(f"no wired link leads from '{start}' to '{end}'", key="network.wired")
+        self.edge.set_rate(wire.queue, round(rate))
+
+    def preload(self, server: str, cycles: float) -> None:
+        """Give a server work now that belongs to nobody."""
+        self.edge.preload(server, round(cycles))
 
     def events(self) -> NetworkEvents:
         """Return what happened since the last call."""

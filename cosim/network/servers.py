@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from cosim.clock import US
 from cosim.errors import ScenarioError, nearest
 from cosim.network.config import ServerConfig
-from cosim.network.jobs import Job
+from cosim.network.jobs import Job, PartDone, Report
 from cosim.network.queues import Work, WorkQueue
 from cosim.network.randomness import uniform_of
 from cosim.network.wired import nodes_of
@@ -31,8 +31,12 @@ class Server:
         """Whole cycles that it still takes; None without a limit."""
         if self.limit is None:
             return None
+        return max(0, self.limit - -(-self.load(now_us) // US))
+
+    def load(self, now_us: int) -> int:
+        """Micro-cycles that wait, are under way, or were accepted and are on their way to it."""
         self.queue.look(now_us)
-        return max(0, self.limit - -(-(self.queue.backlog + self.coming) // US))
+        return self.queue.backlog + self.coming
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +48,25 @@ class Bearer:
     station: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """An order to move a share of the remaining work of a part to the server ``target``.
+
+    ``state_bits``, and ``bits_per_cycle`` for each cycle moved, travel first.  ``results_stay``: the result of what
+    is done already is returned from the source; otherwise it goes with the work where all that remains is moved.
+    """
+
+    target: str
+    share: float
+    state_bits: int = 0
+    bits_per_cycle: float = 0.0
+    results_stay: bool = False
+
+    def bits(self, micro: int) -> int:
+        """Return the bits that travel with so many micro-cycles."""
+        return self.state_bits + round(self.bits_per_cycle * (micro / US))
+
+
 @dataclass(slots=True, eq=False)
 class Part:
     """A part of a job at one server: ``micro`` micro-cycles, and ``bits_down`` of the result."""
@@ -51,8 +74,8 @@ class Part:
     server: str
     micro: int
     bits_down: int
-    plan: tuple[str, float, int] | None = None
-    """A migration ordered before the work was there: target, share, bits of state."""
+    plan: list[Move] = field(default_factory=list)
+    """Migrations ordered before the work was there."""
     work: Work | None = None
 
 
@@ -72,7 +95,18 @@ class Flow:
     computed_us: int = 0
     waited_us: list[int] = field(default_factory=list)
     servers: list[str] = field(default_factory=list)
+    done: list[PartDone] = field(default_factory=list)
+    report: Report | None = None
     gone: bool = False
+
+    def deal_result(self) -> None:
+        """Deal the bits of the result to the parts by their work; the first part takes what is left over."""
+        total = sum(p.micro for p in self.parts)
+        bits = self.job.bits_down
+        for part in self.parts:
+            part.bits_down = bits * part.micro // total if total else 0
+        if self.parts:
+            self.parts[0].bits_down += bits - sum(p.bits_down for p in self.parts)
 
 
 def make_servers(servers: Sequence[ServerConfig], nodes: Sequence[str], seed: int) -> dict[str, Server]:

@@ -7,8 +7,8 @@ match nothing and names given twice are found here, when the network is built.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -163,6 +163,17 @@ class Stations:
     def fixed(self) -> StationSet:
         """The stations at fixed places."""
         return self._fixed
+
+    def set_band(self, bandwidth: Mapping[str, float]) -> None:
+        """Set bandwidths (Hz) of stations at fixed places; ScenarioError for one that there is not."""
+        for station, hertz in bandwidth.items():
+            if station not in self._fixed.ids:
+                hint = nearest(station, self._fixed.ids)
+                raise ScenarioError(f"there is no station '{station}'{hint}", key="network.radios")
+            power, _, height, reach = self._drawn[station]
+            self._drawn[station] = power, hertz, height, reach
+        wanted = [self._drawn[station][1] for station in self._fixed.ids]
+        self._fixed = replace(self._fixed, bandwidth=np.array(wanted, np.float64))
 
     def _warn_outside(self, station: str, x: float, y: float, net: NetGeometry) -> None:
         xmin, ymin, xmax, ymax = net.boundary

@@ -1,12 +1,13 @@
 """How the latency of a decided task comes about in lockstep: one interface, and the closed form behind it.
 
 The task asks a model for the parameters of the episode, the rates and queues of a slot, hands it each joint
-decision, and collects the outcome at its next ``settle``.  ``paper`` computes it at once by equations (1) to (10).
+decision, and collects the outcome at its next ``settle``.  ``paper`` computes it at once by equations (1) to (10);
+``queues`` (:mod:`cosim.tasks.migration.queues`) measures it in the run's network layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,14 +48,29 @@ class Decision:
     rows: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is now known of the decisions of one slot: the rows that are ``done`` in its outcome.
+
+    ``unfinished`` of them count with the time that they had waited by then, because they will never be finished.
+    """
+
+    slot: Slot
+    outcome: Outcome
+    unfinished: int = 0
+
+
 class LatencyModel(Protocol):
     """What decides how long the parts of a task take; all arrays have a leading axis of 1."""
 
     parameters: Parameters
     """The episode's constants, as agents are told of them."""
 
-    def rates(self, now: Instant, xy: Floats) -> Floats:
-        """Return the wireless rates (1, V, M), bit/s, of vehicles at ``xy`` (V, 2) to every RSU."""
+    def rates(self, now: Instant, xy: Floats, rows: Ints) -> Floats:
+        """Return the wireless rates (1, V, M), bit/s, of vehicles at ``xy`` (V, 2) to every RSU.
+
+        ``rows`` (V,) are theirs in the traffic state, -1 for one that is not on the road.
+        """
 
     def loads(self, now: Instant) -> Floats:
         """Return the RSUs' queues L(t) now, (1, M) cycles."""
@@ -68,8 +84,15 @@ class LatencyModel(Protocol):
     def watch(self, now: Instant) -> None:
         """See the run after each traffic step."""
 
-    def settle(self, now: Instant) -> Outcome | None:
-        """Return what the last decision cost, once; None if there is nothing to tell (yet)."""
+    def settle(self, now: Instant) -> Sequence[Settled]:
+        """Return what became known since the last call, oldest slot first; each task is told of once.
+
+        The last slot is among them even if none of its tasks is done: ``outcome.latency.total`` of a task that is
+        not done is then the time that it has waited.
+        """
+
+    def unfinished(self) -> Sequence[Settled]:
+        """Return the tasks still under way as if the run ended where it was last seen; changes nothing."""
 
 
 class PaperModel:
@@ -83,11 +106,10 @@ class PaperModel:
         )
         self._queue = self.parameters.queue
         self._full, self._full_us = self._queue[0], 0
-        self._outcome: Outcome | None = None
+        self._settled: list[Settled] = []
 
-    def rates(self, now: Instant, xy: Floats) -> Floats:
-        efficiency = spectral_efficiency(self._rules, distances(self._layout, xy[None]))
-        return self.parameters.bandwidth[:, None, :] * efficiency
+    def rates(self, now: Instant, xy: Floats, rows: Ints) -> Floats:
+        return closed_rates(self._rules, self._layout, self.parameters, xy)
 
     def loads(self, now: Instant) -> Floats:
         return self._queue
@@ -99,8 +121,8 @@ class PaperModel:
 
     def start(self, now: Instant, decision: Decision) -> None:
         slot = decision.slot
-        outcome = self._outcome = settle(self._rules, slot, decision.target, decision.share)
-        self._queue = outcome.queue
+        outcome = settle(self._rules, slot, decision.target, decision.share)
+        self._settled, self._queue = [Settled(slot, outcome)], outcome.queue
         full = slot.queue[0].copy()
         np.add.at(full, np.maximum(slot.serving[0], 0), outcome.kept[0])
         np.add.at(full, outcome.target[0], outcome.taken[0])
@@ -109,12 +131,29 @@ class PaperModel:
     def watch(self, now: Instant) -> None:
         pass
 
-    def settle(self, now: Instant) -> Outcome | None:
-        outcome, self._outcome = self._outcome, None
-        return outcome
+    def settle(self, now: Instant) -> Sequence[Settled]:
+        settled, self._settled = self._settled, []
+        return settled
+
+    def unfinished(self) -> Sequence[Settled]:
+        return ()
 
 
-LATENCY_MODELS: dict[str, Callable[[ModelSetup], LatencyModel]] = {"paper": PaperModel}
+def closed_rates(rules: Rules, layout: Layout, parameters: Parameters, xy: Floats) -> Floats:
+    """Return the rates (1, V, M) of eqs (1) and (2), bit/s, at ``xy`` (V, 2)."""
+    efficiency = spectral_efficiency(rules, distances(layout, xy[None]))
+    rates: Floats = parameters.bandwidth[:, None, :] * efficiency
+    return rates
+
+
+def _queues(setup: ModelSetup) -> LatencyModel:
+    # Imported only where it is used: the network layer brings scipy and shapely along.
+    from cosim.tasks.migration.queues import QueuesModel
+
+    return QueuesModel(setup)
+
+
+LATENCY_MODELS: dict[str, Callable[[ModelSetup], LatencyModel]] = {"paper": PaperModel, "queues": _queues}
 """Latency models by the name that ``tasks.migration.model`` gives."""
 
 

@@ -69,7 +69,10 @@ class MigrationOptions(BaseModel):
         "urban",
         description="urban: any other RSU is a target; remote: stay, or migrate to the next RSU ahead",
     )
-    model: str = Field("paper", description="latency model: paper (closed form)")
+    model: str = Field(
+        "paper", description="latency model: paper (closed form) or queues (through the network layer)"
+    )
+    cloud: str = Field("cloud", description="the cloud's node in the network, with model: queues")
     stations: str = Field("*", description="which of the net's RSU sites take part, as a glob")
     reach: Length | None = Field(
         None, gt=0, description="radius of an RSU; default: everywhere if urban, the sites' range if remote"

@@ -132,6 +132,17 @@ def remaining_distance(layout: Layout, xy: Floats, heading: Floats, serving: Int
     return np.where(serving == NONE, 0.0, far)
 
 
+def has_left(layout: Layout, serving: Ints, xy: Floats) -> Bools:
+    """Return whether places ``xy`` (..., 2) lie outside the region of their RSU ``serving`` (...).
+
+    RSUs that face each other share one region (:class:`Layout`), as in T_dur.
+    """
+    nearest = serving_station(layout, xy)
+    _, _, apart = layout._bisectors
+    left: Bools = (nearest == NONE) | apart[serving, np.maximum(nearest, 0)]
+    return left
+
+
 def residence_time(remaining: Floats, speed: Floats) -> Floats:
     """Return T_dur (s) = remaining distance / max(speed, 1 m/s), at most 600 s."""
     return np.minimum(remaining / np.maximum(speed, SLOWEST), LONGEST)

@@ -296,8 +296,8 @@ class MigrationTask:
                 CROWDED,
             )
         whole_run = deepcopy(self.statistics)
-        for found in self._model.unfinished():
-            whole_run.add_tasks(found.slot, found.outcome, found.unfinished)
+        for waiting in self._model.unfinished():
+            whole_run.add_tasks(waiting.slot, waiting.outcome, waiting.unfinished)
         return whole_run.values()
 
 
