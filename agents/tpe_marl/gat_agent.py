@@ -7,7 +7,6 @@ Every vehicle of the zone is a node of a graph; each CAV chooses by its own node
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,19 +16,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from agents.common.exploring import epsilon_greedy, greedy
 from agents.common.gaps import guarded
 from agents.common.perceptron import Inputs
+from agents.common.trained import EPSILON, TrainedAgent, number_of
 from agents.tpe_marl.graph_policy import GraphPolicy
 from agents.tpe_marl.inputs import Floats
+from agents.tpe_marl.recipes import SLOW, driving_recipes
 from agents.tpe_marl.recurrent_actor import driving_role
 from cosim.errors import AgentError, ScenarioError
 from cosim.lockstep.learner import Actor, Learner, Recipe, Setup
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
-from cosim.lockstep.weights import read_policy
 from cosim.randomness import entity_keys
 from cosim.tasks.driving.observation import FEATURES
 
 NAME = "tpe_marl.gat_madqn"
 NET = "gat"
-EPSILON = "epsilon"
 
 
 class GatConfig(BaseModel):
@@ -89,43 +88,32 @@ class GatConfig(BaseModel):
             raise ScenarioError(f"{NAME}: {error}") from None
 
 
-_SETTINGS = ("tasks.{task}.remove_slow=1 m/s",)
-_BEST = {"best_by": "success_rate,-vehicles_collided"}
-RECIPE = Recipe(
-    about="as the recipe of tpe_marl.md, section 12: own reward with kappa 30, gamma .9, averaged weights; spelt-out"
+RECIPES = driving_recipes(
+    "as the recipe of tpe_marl.md, section 12: own reward with kappa 30, gamma .9, averaged weights; spelt-out"
     " nodes, edges that know how vehicles lie to each other, guard, cost of lane changes",
-    training=_BEST,
-    settings=("tasks.{task}.kappa=30", *_SETTINGS),
+    "tpe_marl.md, section 7: the team's reward as it is, gamma .99, squared error",
+    {
+        "hidden": 32,
+        "width": 8,
+        "batch": 32,
+        "gamma": 0.99,
+        "last_learning_rate": 1.0,
+        "steps_per_update": 1.0,
+        "huber": None,
+        "average": 1.0,
+        "epsilon_steps": 50_000,
+        "reward": "team",
+        "reward_shift": 0.0,
+        "reward_scale": 1.0,
+        "lane_change_cost": 0.0,
+        "divide": (),
+        "one_hot": (),
+        "cross": (),
+        "guard": False,
+        "relative": False,
+    },
+    collecting=(SLOW,),
 )
-RECIPES = {
-    "default": RECIPE,
-    "recipe": RECIPE,
-    "literal": Recipe(
-        about="tpe_marl.md, section 7: the team's reward as it is, gamma .99, squared error",
-        agent={
-            "hidden": 32,
-            "width": 8,
-            "batch": 32,
-            "gamma": 0.99,
-            "last_learning_rate": 1.0,
-            "steps_per_update": 1.0,
-            "huber": None,
-            "average": 1.0,
-            "epsilon_steps": 50_000,
-            "reward": "team",
-            "reward_shift": 0.0,
-            "reward_scale": 1.0,
-            "lane_change_cost": 0.0,
-            "divide": (),
-            "one_hot": (),
-            "cross": (),
-            "guard": False,
-            "relative": False,
-        },
-        training=_BEST,
-        settings=_SETTINGS,
-    ),
-}
 
 
 def nodes(observations: Observations) -> tuple[NDArray[np.uint64], Floats, NDArray[np.intp]]:
@@ -183,39 +171,20 @@ class GatActor:
             raise AgentError(
                 f"{NAME}: weights for {self._net.inputs} inputs, but there are {self._inputs.size}"
             )
-        self._epsilon = float(weights[EPSILON][0]) if EPSILON in weights else 0.0
+        self._epsilon = number_of(weights, EPSILON)
 
 
-class GatMadqn:
+class GatMadqn(TrainedAgent):
     """The agent: acts greedily with trained weights."""
 
-    needs_weights = True
     name: ClassVar[str] = NAME
-    Config: ClassVar[type[GatConfig]] = GatConfig
+    Config: ClassVar[type[BaseModel]] = GatConfig
     recipes: ClassVar[Mapping[str, Recipe]] = RECIPES
 
-    def __init__(self, weights: Path) -> None:
-        self._policy = read_policy(weights, NAME)
-        self._config = GatConfig.model_validate(self._policy.about.get("config", {}))
-        self._actor: GatActor | None = None
-
-    def reset(self, info: EpisodeInfo) -> None:
-        """AgentError if the weights do not fit the task."""
-        self._actor = GatActor(info, self._config)
-        self._actor.load_policy(self._policy.arrays)
-
-    def act(self, observations: Observations) -> Actions:
-        """One choice a row."""
-        assert self._actor is not None, "reset comes first"
-        return self._actor.act(observations, explore=False)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    @staticmethod
-    def actor(setup: Setup) -> Actor:
-        """Make the deciding half for a worker."""
-        return GatActor(setup.info, setup.config)
+    @classmethod
+    def deciding(cls, info: EpisodeInfo, config: GatConfig) -> Actor:
+        """Make the deciding half; ScenarioError if the task is none for it."""
+        return GatActor(info, config)
 
     @staticmethod
     def learner(setup: Setup) -> Learner:

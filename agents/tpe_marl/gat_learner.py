@@ -14,29 +14,24 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from agents.common.learning import WindowLearner, descend
 from agents.common.networks import (
     load_module,
-    load_optimizer,
     module_arrays,
-    optimizer_arrays,
-    pick_device,
-    set_learning_rate,
     soft_copy,
 )
-from agents.common.schedules import linear
-from agents.common.window_memory import Draw, Held, WindowMemory, gather
+from agents.common.trained import EPSILON
+from agents.common.window_memory import Draw, Held, gather
 from agents.tpe_marl.gat import Edges, GatNet, GraphBatch, gat_loss
-from agents.tpe_marl.gat_agent import EPSILON, NAME, NET, GatActor, GatConfig
+from agents.tpe_marl.gat_agent import NAME, NET, GatActor, GatConfig
 from agents.tpe_marl.graph_policy import Floats, differences, sees
 from agents.tpe_marl.recurrent_actor import driving_role
 from agents.tpe_marl.team_rows import window_guard
 from cosim.errors import AgentError
-from cosim.lockstep.learner import LearnerState, Setup, Window
-from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
+from cosim.lockstep.learner import Setup, Window
 
 Arrays = dict[str, NDArray[Any]]
 EdgeArrays = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
-_MEMORY = "memory."
 _ROWS = ("features", "decided", "action", "reward", "ahead", "allowed", "terminated")
 
 
@@ -129,20 +124,18 @@ def graph_batch(draw: Draw) -> tuple[Any, ...]:
     )
 
 
-class GatLearner:
+class GatLearner(WindowLearner):
     """Satisfies :class:`cosim.lockstep.learner.Learner`."""
 
     def __init__(self, setup: Setup) -> None:
         config: GatConfig = setup.config
+        super().__init__(setup, GatActor(setup.info, config), config.memory)
         choices = driving_role(setup.info, NAME).action.n
-        self._config, self._horizon = config, setup.steps
-        self._actor = GatActor(setup.info, config)
-        self._device = pick_device(setup.device)
-        generator = torch.Generator().manual_seed(setup.seed % 2**63)
+        self._config = config
 
         def net() -> GatNet:
             made = GatNet(
-                generator,
+                self._weights,
                 features=config.nodes().size,
                 actions=choices,
                 hidden=config.hidden,
@@ -157,21 +150,8 @@ class GatLearner:
             soft_copy(copy, self._net, 1.0)
             copy.requires_grad_(False)
         self._optimizer = torch.optim.Adam(self._net.parameters(), lr=config.learning_rate, fused=True)
-        self._memory = WindowMemory(config.memory)
-        self._random = np.random.default_rng(np.random.SeedSequence([setup.seed, 1]))
-        self._steps = self._updates = 0
-        self._owed = 0.0
 
     # -- acting --
-
-    def reset(self, info: EpisodeInfo) -> None:
-        """As the actor's."""
-        self._actor.reset(info)
-
-    def act(self, observations: Observations, explore: bool) -> Actions:
-        """As the actor's, with the weights of now."""
-        self._actor.load_policy(self.policy(explore))
-        return self._actor.act(observations, explore)
 
     def load_policy(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Begin to learn from these weights."""
@@ -185,7 +165,7 @@ class GatLearner:
         return {**module_arrays(self._net, NET), EPSILON: np.array([self._epsilon()])}
 
     def _epsilon(self) -> float:
-        return linear(*self._config.epsilon, self._config.epsilon_steps, self._steps)
+        return self.now(*self._config.epsilon, self._config.epsilon_steps)
 
     # -- learning --
 
@@ -193,20 +173,16 @@ class GatLearner:
         """Take in whole windows."""
         for window in windows:
             self._memory.add(graph_rows(window, self._config))
-            self._steps += window.steps
-            self._owed += window.steps / self._config.steps_per_update
+            self.took(window, self._config.steps_per_update)
 
     def update(self) -> dict[str, float]:
         """Make the gradient steps that are due; signals are means over them."""
         config = self._config
         signals = {"epsilon": self._epsilon(), "memory_windows": float(len(self._memory))}
+        due = self.due(config.learn_from)
         if self._steps < config.learn_from:
-            self._owed = 0.0
             return {**signals, "updates": float(self._updates)}
-        due = int(self._owed)
-        self._owed -= due
-        rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
-        set_learning_rate(self._optimizer, rate)
+        rate = self.set_rates(config)
         sums = torch.zeros(3, device=self._device)
         for _ in range(due):
             sums += self._step()
@@ -227,46 +203,21 @@ class GatLearner:
         if not len(batch.action):
             return torch.zeros(3, device=self._device)
         loss = gat_loss(self._net, self._target, batch, config.gamma, config.huber)
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self._net.parameters(), config.clip)
-        self._optimizer.step()
+        norm = descend(self._optimizer, loss, [*self._net.parameters()], config.clip)
         soft_copy(self._average, self._net, config.average)
-        return torch.stack([loss.detach(), batch.reward.mean(), norm.detach()])
+        return torch.stack([loss.detach(), batch.reward.mean(), norm])
 
     def _tensors(self, arrays: Any) -> Any:
         if isinstance(arrays, tuple):
             return Edges(*(self._tensors(a) for a in arrays))
-        return torch.from_numpy(arrays).to(self._device)
+        return self.tensor(arrays)
 
-    # -- saving --
+    # -- what is saved --
 
-    def state(self) -> LearnerState:
-        """Return networks, optimizer, memory, counts and the generator."""
-        arrays: Arrays = {}
-        for prefix, net in self._nets().items():
-            arrays |= module_arrays(net, prefix)
-        arrays |= optimizer_arrays(self._optimizer, "optimizer")
-        arrays |= {_MEMORY + name: array for name, array in self._memory.state().items()}
-        values = {
-            "steps": self._steps,
-            "updates": self._updates,
-            "owed": self._owed,
-            "random": self._random.bit_generator.state,
-        }
-        return LearnerState(arrays, values)
-
-    def load(self, state: LearnerState) -> None:
-        """Go on from :meth:`state`; AgentError if it is of another configuration."""
-        for prefix, net in self._nets().items():
-            load_module(net, state.arrays, prefix)
-        load_optimizer(self._optimizer, state.arrays, "optimizer")
-        self._memory.load(
-            {n.removeprefix(_MEMORY): a for n, a in state.arrays.items() if n.startswith(_MEMORY)}
-        )
-        values = state.values
-        self._steps, self._updates, self._owed = values["steps"], values["updates"], values["owed"]
-        self._random.bit_generator.state = values["random"]
-
-    def _nets(self) -> dict[str, nn.Module]:
+    def nets(self) -> dict[str, nn.Module]:
+        """Return all networks by name."""
         return {"net": self._net, "target": self._target, "average": self._average}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return the optimizer."""
+        return {"optimizer": self._optimizer}

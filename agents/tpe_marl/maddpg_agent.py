@@ -9,7 +9,6 @@ may as well give a score to each of right, keep and left (``lateral: choice``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,10 +19,11 @@ from agents.common.exploring import epsilon_greedy
 from agents.common.gaps import guarded
 from agents.common.perceptron import Inputs, Perceptron
 from agents.common.sampling import normal
+from agents.common.trained import TrainedAgent, number_of
+from agents.tpe_marl.recipes import driving_recipes
 from cosim.errors import AgentError, ScenarioError
 from cosim.lockstep.learner import Actor, Learner, Recipe, Setup
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
-from cosim.lockstep.weights import read_policy
 from cosim.randomness import entity_keys
 from cosim.tasks.driving.observation import OBS_DIM
 
@@ -100,44 +100,33 @@ class MaddpgConfig(BaseModel):
             raise ScenarioError(f"{NAME}: {error}") from None
 
 
-_SETTINGS = ("tasks.{task}.remove_slow=1 m/s", "tasks.{task}.max_cavs=25")
-_BEST = {"best_by": "success_rate,-vehicles_collided"}
-RECIPE = Recipe(
-    about="as the recipe of tpe_marl.md, section 12: kappa 30, gamma .9; own reward, a central critic of each vehicle",
-    # Shorter legs: while everybody drives at random the road jams, and a queue at the entry is slow.
-    training={**_BEST, "leg": 10},
-    settings=("tasks.{task}.kappa=30", *_SETTINGS),
+# Short legs: while everybody drives at random the road jams, and a queue at the entry is slow.
+RECIPES = driving_recipes(
+    "as the recipe of tpe_marl.md, section 12: kappa 30, gamma .9; own reward, a central critic of each vehicle",
+    "tpe_marl.md, section 7: the team's reward as it is, gamma .99, noise .2 to .05",
+    {
+        "steps_per_update": 10.0,
+        "gamma": 0.99,
+        "learning_rate": 5e-4,
+        "actor_rate": 1.0,
+        "last_learning_rate": 1.0,
+        "huber": None,
+        "noise": (0.2, 0.05),
+        "noise_steps": 50_000,
+        "lateral": "number",
+        "critic": "team",
+        "reward": "team",
+        "reward_shift": 0.0,
+        "reward_scale": 1.0,
+        "lane_change_cost": 0.0,
+        "guard": False,
+        "divide": (),
+        "one_hot": (),
+        "cross": (),
+        "scaled_state": False,
+    },
+    training={"leg": 10},
 )
-RECIPES = {
-    "default": RECIPE,
-    "recipe": RECIPE,
-    "literal": Recipe(
-        about="tpe_marl.md, section 7: the team's reward as it is, gamma .99, noise .2 to .05",
-        agent={
-            "steps_per_update": 10.0,
-            "gamma": 0.99,
-            "learning_rate": 5e-4,
-            "actor_rate": 1.0,
-            "last_learning_rate": 1.0,
-            "huber": None,
-            "noise": (0.2, 0.05),
-            "noise_steps": 50_000,
-            "lateral": "number",
-            "critic": "team",
-            "reward": "team",
-            "reward_shift": 0.0,
-            "reward_scale": 1.0,
-            "lane_change_cost": 0.0,
-            "guard": False,
-            "divide": (),
-            "one_hot": (),
-            "cross": (),
-            "scaled_state": False,
-        },
-        training=_BEST,
-        settings=_SETTINGS,
-    ),
-}
 
 
 def check_continuous(info: EpisodeInfo) -> None:
@@ -207,39 +196,20 @@ class MaddpgActor:
             raise AgentError(
                 f"{NAME}: weights for {self._net.inputs} inputs, but there are {self._inputs.size}"
             )
-        self._noise = float(weights[NOISE][0]) if NOISE in weights else 0.0
+        self._noise = number_of(weights, NOISE)
 
 
-class Maddpg:
+class Maddpg(TrainedAgent):
     """The agent: acts without noise with trained weights."""
 
-    needs_weights = True
     name: ClassVar[str] = NAME
-    Config: ClassVar[type[MaddpgConfig]] = MaddpgConfig
+    Config: ClassVar[type[BaseModel]] = MaddpgConfig
     recipes: ClassVar[Mapping[str, Recipe]] = RECIPES
 
-    def __init__(self, weights: Path) -> None:
-        self._policy = read_policy(weights, NAME)
-        self._config = MaddpgConfig.model_validate(self._policy.about.get("config", {}))
-        self._actor: MaddpgActor | None = None
-
-    def reset(self, info: EpisodeInfo) -> None:
-        """AgentError if the weights do not fit the task."""
-        self._actor = MaddpgActor(info, self._config)
-        self._actor.load_policy(self._policy.arrays)
-
-    def act(self, observations: Observations) -> Actions:
-        """Acceleration and lateral movement of each row."""
-        assert self._actor is not None, "reset comes first"
-        return self._actor.act(observations, explore=False)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    @staticmethod
-    def actor(setup: Setup) -> Actor:
-        """Make the deciding half for a worker."""
-        return MaddpgActor(setup.info, setup.config)
+    @classmethod
+    def deciding(cls, info: EpisodeInfo, config: MaddpgConfig) -> Actor:
+        """Make the deciding half; ScenarioError if the task is none for it."""
+        return MaddpgActor(info, config)
 
     @staticmethod
     def learner(setup: Setup) -> Learner:

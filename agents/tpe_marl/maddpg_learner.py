@@ -13,17 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from agents.common.learning import WindowLearner, descend
 from agents.common.networks import (
     load_module,
-    load_optimizer,
     module_arrays,
-    optimizer_arrays,
-    pick_device,
     set_learning_rate,
     soft_copy,
 )
-from agents.common.schedules import linear
-from agents.common.window_memory import Draw, Held, WindowMemory, gather
+from agents.common.window_memory import Draw, Held, gather
 from agents.tpe_marl.actor_critic import (
     CentralCritic,
     JointBatch,
@@ -44,12 +41,10 @@ from agents.tpe_marl.team_rows import (
     team_reward,
     window_traffic,
 )
-from cosim.lockstep.learner import LearnerState, Setup, Window
-from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
+from cosim.lockstep.learner import Setup, Window
 from cosim.tasks.driving.observation import FEATURES
 
 Arrays = dict[str, NDArray[Any]]
-_MEMORY = "memory."
 _ROWS = ("inputs", "action", "slot", "features", "own", "ahead")
 _INSTANTS = ("reward", "traffic")
 
@@ -63,22 +58,19 @@ def rows_ahead(window: Window, where: BySlot) -> NDArray[np.int16]:
     return ahead.astype(np.int16)
 
 
-class MaddpgLearner:
+class MaddpgLearner(WindowLearner):
     """Satisfies :class:`cosim.lockstep.learner.Learner`."""
 
     def __init__(self, setup: Setup) -> None:
         config: MaddpgConfig = setup.config
-        self._config, self._horizon = config, setup.steps
-        self._actor = MaddpgActor(setup.info, config)
-        self._inputs = config.rows()
-        self._device = pick_device(setup.device)
-        generator = torch.Generator().manual_seed(setup.seed % 2**63)
+        super().__init__(setup, MaddpgActor(setup.info, config), config.memory)
+        self._config, self._inputs = config, config.rows()
         state = config.slots * FEATURES + TRAFFIC
 
         def nets() -> tuple[MixedActor, CentralCritic]:
-            actor = MixedActor(self._inputs.size, generator, config.hidden, config.outputs)
+            actor = MixedActor(self._inputs.size, self._weights, config.hidden, config.outputs)
             own = self._inputs.size if config.critic == "each" else 0
-            critic = CentralCritic(state, config.slots, generator, config.hidden, config.outputs, own)
+            critic = CentralCritic(state, config.slots, self._weights, config.hidden, config.outputs, own)
             return actor.to(self._device), critic.to(self._device)
 
         self._net, self._critic = nets()
@@ -86,31 +78,18 @@ class MaddpgLearner:
         self._follow(1.0)
         for copy in (self._target, self._target_critic):
             copy.requires_grad_(False)
-        self._optimizers = {
+        self._optimizers: dict[str, torch.optim.Optimizer] = {
             "actor_optimizer": torch.optim.Adam(self._net.parameters(), lr=config.learning_rate, fused=True),
             "critic_optimizer": torch.optim.Adam(
                 self._critic.parameters(), lr=config.learning_rate, fused=True
             ),
         }
-        self._memory = WindowMemory(config.memory)
-        self._random = np.random.default_rng(np.random.SeedSequence([setup.seed, 1]))
-        self._steps = self._updates = 0
-        self._owed = 0.0
 
     def _follow(self, share: float) -> None:
         soft_copy(self._target, self._net, share)
         soft_copy(self._target_critic, self._critic, share)
 
     # -- acting --
-
-    def reset(self, info: EpisodeInfo) -> None:
-        """As the actor's."""
-        self._actor.reset(info)
-
-    def act(self, observations: Observations, explore: bool) -> Actions:
-        """As the actor's, with the weights of now."""
-        self._actor.load_policy(self.policy(explore))
-        return self._actor.act(observations, explore)
 
     def load_policy(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Begin to learn from these weights; the critic stays as it is."""
@@ -124,7 +103,7 @@ class MaddpgLearner:
         return {**module_arrays(self._net, NET), NOISE: np.array([self._noise()])}
 
     def _noise(self) -> float:
-        return linear(*self._config.noise, self._config.noise_steps, self._steps)
+        return self.now(*self._config.noise, self._config.noise_steps)
 
     # -- learning --
 
@@ -152,8 +131,7 @@ class MaddpgLearner:
                 "traffic": window_traffic(window, slots),
             }
             self._memory.add(Held(where.first, rows, instants))
-            self._steps += window.steps
-            self._owed += window.steps / self._config.steps_per_update
+            self.took(window, self._config.steps_per_update)
 
     def _learnt(self, reward: Floats, changes: NDArray[Any]) -> Floats:
         config = self._config
@@ -164,13 +142,10 @@ class MaddpgLearner:
         """Make the gradient steps that are due; signals are means over them."""
         config = self._config
         signals = {"noise": self._noise(), "memory_windows": float(len(self._memory))}
+        due = self.due(config.learn_from)
         if self._steps < config.learn_from:
-            self._owed = 0.0
             return {**signals, "updates": float(self._updates)}
-        due = int(self._owed)
-        self._owed -= due
-        rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
-        set_learning_rate(self._optimizers["critic_optimizer"], rate)
+        rate = self.set_rates(config)
         set_learning_rate(self._optimizers["actor_optimizer"], rate * config.actor_rate)
         sums = torch.zeros(4, device=self._device)
         for _ in range(due):
@@ -205,12 +180,7 @@ class MaddpgLearner:
         return torch.stack([loss.detach(), actor_loss.detach(), reward, norm])
 
     def _descend(self, name: str, net: nn.Module, loss: torch.Tensor) -> torch.Tensor:
-        optimizer = self._optimizers[name]
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(net.parameters(), self._config.clip)
-        optimizer.step()
-        return norm.detach()
+        return descend(self._optimizers[name], loss, [*net.parameters()], self._config.clip)
 
     def _batch(self) -> JointBatch:
         draw = gather(self._memory.picks(self._random, self._config.batch, 2), _ROWS, _INSTANTS)
@@ -222,17 +192,17 @@ class MaddpgLearner:
         ahead = rows["ahead"][before].astype(np.int64)
         own = rows["own"][before] if self._config.reward == "own" else reward[draw.cell[before] // 2]
         return JointBatch(
-            inputs=self._tensor(rows["inputs"][before]),
-            action=as_known(self._tensor(rows["action"][before]), self._config.outputs),
-            alive=self._tensor(alive[:, 0]),
-            state=self._tensor(state[:, 0]),
-            reward=self._tensor(reward),
-            next_inputs=self._tensor(rows["inputs"][~before]),
-            next_alive=self._tensor(alive[:, 1]),
-            next_state=self._tensor(state[:, 1]),
-            own=self._tensor(own),
-            after=self._tensor(np.where(ahead > 0, number[at + ahead], 0)),
-            left=self._tensor(ahead == 0),
+            inputs=self.tensor(rows["inputs"][before]),
+            action=as_known(self.tensor(rows["action"][before]), self._config.outputs),
+            alive=self.tensor(alive[:, 0]),
+            state=self.tensor(state[:, 0]),
+            reward=self.tensor(reward),
+            next_inputs=self.tensor(rows["inputs"][~before]),
+            next_alive=self.tensor(alive[:, 1]),
+            next_state=self.tensor(state[:, 1]),
+            own=self.tensor(own),
+            after=self.tensor(np.where(ahead > 0, number[at + ahead], 0)),
+            left=self.tensor(ahead == 0),
         )
 
     def _alive_and_state(self, draw: Draw) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
@@ -243,44 +213,17 @@ class MaddpgLearner:
         state = slot_state(features, alive.reshape(-1, slots), traffic, self._config.scaled_state)
         return alive, state.reshape(draw.count, draw.length, -1)
 
-    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+    # -- what is saved --
 
-    # -- saving --
-
-    def state(self) -> LearnerState:
-        """Return networks, optimizers, memory, counts and the generator."""
-        arrays: Arrays = {}
-        for prefix, net in self._nets().items():
-            arrays |= module_arrays(net, prefix)
-        for prefix, optimizer in self._optimizers.items():
-            arrays |= optimizer_arrays(optimizer, prefix)
-        arrays |= {_MEMORY + name: array for name, array in self._memory.state().items()}
-        values = {
-            "steps": self._steps,
-            "updates": self._updates,
-            "owed": self._owed,
-            "random": self._random.bit_generator.state,
-        }
-        return LearnerState(arrays, values)
-
-    def load(self, state: LearnerState) -> None:
-        """Go on from :meth:`state`; AgentError if it is of another configuration."""
-        for prefix, net in self._nets().items():
-            load_module(net, state.arrays, prefix)
-        for prefix, optimizer in self._optimizers.items():
-            load_optimizer(optimizer, state.arrays, prefix)
-        self._memory.load(
-            {n.removeprefix(_MEMORY): a for n, a in state.arrays.items() if n.startswith(_MEMORY)}
-        )
-        values = state.values
-        self._steps, self._updates, self._owed = values["steps"], values["updates"], values["owed"]
-        self._random.bit_generator.state = values["random"]
-
-    def _nets(self) -> dict[str, nn.Module]:
+    def nets(self) -> dict[str, nn.Module]:
+        """Return all networks by name."""
         return {
             NET: self._net,
             "critic": self._critic,
             "target_actor": self._target,
             "target_critic": self._target_critic,
         }
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return both optimizers."""
+        return dict(self._optimizers)

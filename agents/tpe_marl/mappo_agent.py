@@ -7,7 +7,6 @@ the central value is needed in training only (:mod:`agents.tpe_marl.mappo_learne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,11 +17,12 @@ from agents.common.exploring import greedy
 from agents.common.gaps import guarded
 from agents.common.perceptron import Inputs, Perceptron
 from agents.common.sampling import sample_choice
+from agents.common.trained import TrainedAgent
+from agents.tpe_marl.recipes import driving_recipes
 from agents.tpe_marl.recurrent_actor import InputRows, Remembering, driving_role
 from cosim.errors import AgentError
 from cosim.lockstep.learner import Actor, Learner, Recipe, Setup
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
-from cosim.lockstep.weights import read_policy
 from cosim.randomness import entity_keys
 
 NAME = "tpe_marl.mappo"
@@ -65,6 +65,10 @@ class MappoConfig(BaseModel):
     )
     ratio: float = Field(0.2, gt=0, description="how far a probability ratio may move")
     value_ratio: float | None = Field(None, gt=0, description="how far a value may move; null: any way")
+    head_start: float = Field(
+        1.5,
+        description="of the accelerating choices in the first scores: drawn evenly, they would jam the road",
+    )
     entropy: float = Field(0.06, ge=0, description="weight of the entropy")
     last_entropy: float = Field(0.2, ge=0, le=1, description="share of it left at the end")
     value_weight: float = Field(0.5, ge=0)
@@ -110,51 +114,41 @@ class MappoConfig(BaseModel):
         return InputRows(NAME, self.one_hot, self.inflow, self.cross, self.divide)
 
 
-_SETTINGS = ("tasks.{task}.remove_slow=1 m/s", "tasks.{task}.max_cavs=25")
-_BEST = {"best_by": "success_rate,-vehicles_collided"}
-RECIPE = Recipe(
-    about="as the recipe of tpe_marl.md, section 12: kappa 30; gamma .8, own reward, a central value of each vehicle",
-    # Shorter legs: while everybody drives at random the road jams, and a queue at the entry is slow.
-    training={**_BEST, "leg": 10},
-    settings=("tasks.{task}.kappa=30", *_SETTINGS),
+# Short legs: while everybody drives at random the road jams, and a queue at the entry is slow.
+RECIPES = driving_recipes(
+    "as the recipe of tpe_marl.md, section 12: kappa 30; gamma .8, own reward, a central value of each vehicle",
+    "tpe_marl.md, section 7; rewards divided by 100, for the value's clipping",
+    {
+        "gamma": 0.99,
+        "recurrent": True,
+        "critic_hidden": 64,
+        "learning_rate": 5e-4,
+        "critic_rate": 1.0,
+        "last_learning_rate": 1.0,
+        "gae": 0.95,
+        "batch": 32,
+        "minibatch": 8,
+        "epochs": 15,
+        "value_ratio": 0.2,
+        "head_start": 0.0,
+        "entropy": 0.01,
+        "last_entropy": 1.0,
+        "reward": "team",
+        "critic": "team",
+        "reward_shift": 0.0,
+        "reward_scale": 0.01,
+        "lane_change_cost": 0.0,
+        "critic_batch": 0,
+        "guard": False,
+        "temperature": 0.0,
+        "divide": (),
+        "one_hot": (),
+        "cross": (),
+        "inflow": True,
+        "scaled_state": False,
+    },
+    training={"leg": 10},
 )
-RECIPES = {
-    "default": RECIPE,
-    "recipe": RECIPE,
-    "literal": Recipe(
-        about="tpe_marl.md, section 7; rewards divided by 100, for the value's clipping",
-        agent={
-            "gamma": 0.99,
-            "recurrent": True,
-            "critic_hidden": 64,
-            "learning_rate": 5e-4,
-            "critic_rate": 1.0,
-            "last_learning_rate": 1.0,
-            "gae": 0.95,
-            "batch": 32,
-            "minibatch": 8,
-            "epochs": 15,
-            "value_ratio": 0.2,
-            "entropy": 0.01,
-            "last_entropy": 1.0,
-            "reward": "team",
-            "critic": "team",
-            "reward_shift": 0.0,
-            "reward_scale": 0.01,
-            "lane_change_cost": 0.0,
-            "critic_batch": 0,
-            "guard": False,
-            "temperature": 0.0,
-            "divide": (),
-            "one_hot": (),
-            "cross": (),
-            "inflow": True,
-            "scaled_state": False,
-        },
-        training=_BEST,
-        settings=_SETTINGS,
-    ),
-}
 
 
 class Plain:
@@ -231,36 +225,17 @@ class MappoActor:
         self._net.load(weights, NET)
 
 
-class Mappo:
+class Mappo(TrainedAgent):
     """The agent: takes the likeliest action by trained weights."""
 
-    needs_weights = True
     name: ClassVar[str] = NAME
-    Config: ClassVar[type[MappoConfig]] = MappoConfig
+    Config: ClassVar[type[BaseModel]] = MappoConfig
     recipes: ClassVar[Mapping[str, Recipe]] = RECIPES
 
-    def __init__(self, weights: Path) -> None:
-        self._policy = read_policy(weights, NAME)
-        self._config = MappoConfig.model_validate(self._policy.about.get("config", {}))
-        self._actor: MappoActor | None = None
-
-    def reset(self, info: EpisodeInfo) -> None:
-        """AgentError if the weights do not fit the task."""
-        self._actor = MappoActor(info, self._config)
-        self._actor.load_policy(self._policy.arrays)
-
-    def act(self, observations: Observations) -> Actions:
-        """One choice a row."""
-        assert self._actor is not None, "reset comes first"
-        return self._actor.act(observations, explore=False)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    @staticmethod
-    def actor(setup: Setup) -> Actor:
-        """Make the deciding half for a worker."""
-        return MappoActor(setup.info, setup.config)
+    @classmethod
+    def deciding(cls, info: EpisodeInfo, config: MappoConfig) -> Actor:
+        """Make the deciding half; ScenarioError if the task is none for it."""
+        return MappoActor(info, config)
 
     @staticmethod
     def learner(setup: Setup) -> Learner:

@@ -14,31 +14,27 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from agents.common.learning import WindowLearner, descend
 from agents.common.networks import (
     PerceptronNet,
     load_module,
-    load_optimizer,
     module_arrays,
-    optimizer_arrays,
-    pick_device,
-    set_learning_rate,
 )
 from agents.common.ppo import clipped_value_loss, generalized_advantages, normalized
 from agents.common.recurrent import RecurrentNet, on_grid
-from agents.common.schedules import linear
 from agents.common.window_memory import Draw, Held, Pick, WindowMemory, gather
 from agents.tpe_marl.actor_critic import PolicyBatch, central_value, mappo_loss
 from agents.tpe_marl.inputs import TRAFFIC, Floats, slot_state
 from agents.tpe_marl.mappo_agent import LOG_PROB, NAME, NET, MappoActor, MappoConfig
 from agents.tpe_marl.recurrent_actor import driving_role
 from agents.tpe_marl.team_rows import INSTANTS, ROWS, flat_traffic, grid, own_reward, slot_features, team_rows
-from cosim.lockstep.learner import LearnerState, Setup, Window
-from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
+from cosim.lockstep.learner import Setup, Window
 from cosim.tasks.driving.observation import FEATURES
 
 Arrays = dict[str, NDArray[Any]]
-_MEMORY = "memory."
 OWN = "own_reward"
+ACCELERATING = 2
+"""The first of the choices that accelerate; every third does."""
 _MANY = 1 << 20
 
 
@@ -56,47 +52,40 @@ class _Graded:
     returns: torch.Tensor
 
 
-class MappoLearner:
+class MappoLearner(WindowLearner):
     """Satisfies :class:`cosim.lockstep.learner.Learner`."""
 
     def __init__(self, setup: Setup) -> None:
         config: MappoConfig = setup.config
+        super().__init__(setup, MappoActor(setup.info, config), _MANY)
         choices = driving_role(setup.info, NAME).action.n
-        self._config, self._horizon = config, setup.steps
-        self._inputs = config.rows()
-        self._actor = MappoActor(setup.info, config)
-        self._device = pick_device(setup.device)
-        generator = torch.Generator().manual_seed(setup.seed % 2**63)
-        self._net = self._actor_net(choices, generator).to(self._device)
+        self._config, self._inputs = config, config.rows()
+        self._net = self._actor_net(choices, self._weights).to(self._device)
         state = config.slots * FEATURES + TRAFFIC
         # Without memory the row is the observation alone.
         self._width = self._inputs.size if config.recurrent else self._inputs.prepare.size
         if config.critic == "each":
             state += self._width
-        self._critic = central_value(state, generator, config.critic_hidden).to(self._device)
+        self._critic = central_value(state, self._weights, config.critic_hidden).to(self._device)
         self._parameters = [*self._net.parameters(), *self._critic.parameters()]
         groups = [{"params": [*net.parameters()]} for net in (self._net, self._critic)]
         self._optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
-        self._memory = WindowMemory(_MANY)
-        self._random = np.random.default_rng(np.random.SeedSequence([setup.seed, 1]))
-        self._steps = self._updates = 0
 
     def _actor_net(self, choices: int, generator: torch.Generator) -> RecurrentNet | PerceptronNet:
         config = self._config
+        net: RecurrentNet | PerceptronNet
         if config.recurrent:
-            return RecurrentNet(self._inputs.size, choices, generator, config.hidden)
-        return PerceptronNet((self._inputs.prepare.size, config.hidden, config.hidden, choices), generator)
+            net = RecurrentNet(self._inputs.size, choices, generator, config.hidden)
+            last = net.heads[-1]
+        else:
+            net = PerceptronNet((self._inputs.prepare.size, config.hidden, config.hidden, choices), generator)
+            last = net.layers[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.bias[ACCELERATING::3] += config.head_start
+        return net
 
     # -- acting --
-
-    def reset(self, info: EpisodeInfo) -> None:
-        """As the actor's."""
-        self._actor.reset(info)
-
-    def act(self, observations: Observations, explore: bool) -> Actions:
-        """As the actor's, with the weights of now."""
-        self._actor.load_policy(self.policy(explore))
-        return self._actor.act(observations, explore)
 
     def load_policy(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Begin to learn from these weights; the central value stays as it is."""
@@ -120,18 +109,17 @@ class MappoLearner:
                 OWN: own_reward(window)[team.order],
             }
             self._memory.add(Held(team.held.first, rows, team.held.instants))
-            self._steps += window.steps
+            self.took(window)
 
     def update(self) -> dict[str, float]:
         """Make the passes if there are enough windows; signals are means over their gradient steps."""
         config = self._config
-        rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
-        spread = config.entropy * linear(1.0, config.last_entropy, self._horizon, self._steps)
+        rate = self.set_rates(config)
+        self._optimizer.param_groups[1]["lr"] = rate * config.critic_rate
+        spread = config.entropy * self.now(1.0, config.last_entropy)
         signals = {"memory_windows": float(len(self._memory)), "learning_rate": rate}
         if len(self._memory) < config.batch:
             return {**signals, "updates": float(self._updates)}
-        set_learning_rate(self._optimizer, rate)
-        self._optimizer.param_groups[1]["lr"] = rate * config.critic_rate
         windows = list(self._memory)
         graded = self._graded(windows)
         if config.critic_batch:
@@ -169,9 +157,9 @@ class MappoLearner:
         """Return what the team's decisions in a window were worth, by a value of the state."""
         config = self._config
         draw = gather([Pick(window, 0, len(window))], (*ROWS, OWN), INSTANTS)
-        alive = self._tensor(grid(draw, np.ones(len(draw.cell), dtype=np.bool_), config.slots))[0]
+        alive = self.tensor(grid(draw, np.ones(len(draw.cell), dtype=np.bool_), config.slots))[0]
         there = alive.any(-1)
-        state = self._tensor(self._state(draw))[0]
+        state = self.tensor(self._state(draw))[0]
         value = self._critic(state).squeeze(-1)
         if config.reward == "own":
             # The team's reward is then the mean of the vehicles' own.
@@ -182,7 +170,7 @@ class MappoLearner:
         reward = (plain + config.reward_shift) * config.reward_scale
         reward = reward - config.lane_change_cost * draw.instants["changes"][0]
         # Where nobody decides nothing is earned, nor lost by the shift.
-        earned = torch.where(there, self._tensor(reward), 0.0)[:-1].to(value.dtype)
+        earned = torch.where(there, self.tensor(reward), 0.0)[:-1].to(value.dtype)
         advantage, returns = generalized_advantages(earned, value, config.gamma, config.gae)
         alive, there = alive[:-1], there[:-1]
         rows = advantage.unsqueeze(-1).expand(alive.shape)[alive]
@@ -194,15 +182,15 @@ class MappoLearner:
         draw = gather([Pick(window, 0, len(window))], (*ROWS, OWN), INSTANTS)
         rows, slots = draw.rows, config.slots
         state = self._state(draw)[0]
-        seen = self._tensor(np.concatenate([rows["inputs"], state[draw.cell]], axis=1))
+        seen = self.tensor(np.concatenate([rows["inputs"], state[draw.cell]], axis=1))
         plain = rows[OWN] if config.reward == "own" else draw.instants["reward"][0][draw.cell]
         reward = (plain + config.reward_shift) * config.reward_scale
         reward = reward - config.lane_change_cost * (rows["action"] // 3 != 1)
         value = self._critic(seen).squeeze(-1)
-        alive = self._tensor(grid(draw, np.ones(len(draw.cell), dtype=np.bool_), slots))[0]
-        entered = self._tensor(grid(draw, rows["entered"], slots))[0]
+        alive = self.tensor(grid(draw, np.ones(len(draw.cell), dtype=np.bool_), slots))[0]
+        entered = self.tensor(grid(draw, rows["entered"], slots))[0]
         leaves = ~alive[1:] | entered[1:]
-        earned = on_grid(self._tensor(reward.astype(np.float32)), alive)[:-1]
+        earned = on_grid(self.tensor(reward.astype(np.float32)), alive)[:-1]
         advantage, returns = generalized_advantages(
             earned.T, on_grid(value, alive).T, config.gamma, config.gae, leaves.T
         )
@@ -234,10 +222,7 @@ class MappoLearner:
                 loss = clipped_value_loss(
                     self._critic(seen[which]).squeeze(-1), value[which], returns[which], far
                 )
-                self._optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(self._critic.parameters(), config.clip)
-                self._optimizer.step()
+                descend(self._optimizer, loss, [*self._critic.parameters()], config.clip)
                 losses.append(loss.detach())
         return float(torch.stack(losses).mean()) if losses else 0.0
 
@@ -278,12 +263,12 @@ class MappoLearner:
         if not everybody.size:
             return None
         return PolicyBatch(
-            inputs=self._tensor(rows["inputs"]),
-            allowed=self._tensor(rows["allowed"]),
-            action=self._tensor(rows["action"].astype(np.int64)),
-            log_prob=self._tensor(rows[LOG_PROB]),
-            alive=self._tensor(grid(draw, everybody, config.slots)),
-            entered=self._tensor(grid(draw, rows["entered"], config.slots)),
+            inputs=self.tensor(rows["inputs"]),
+            allowed=self.tensor(rows["allowed"]),
+            action=self.tensor(rows["action"].astype(np.int64)),
+            log_prob=self.tensor(rows[LOG_PROB]),
+            alive=self.tensor(grid(draw, everybody, config.slots)),
+            entered=self.tensor(grid(draw, rows["entered"], config.slots)),
             seen=torch.cat([g.seen for g in graded]),
             value=torch.cat([g.value for g in graded]),
             advantage=torch.cat([g.advantage for g in graded]),
@@ -295,36 +280,15 @@ class MappoLearner:
         config = self._config
         weight = 0.0 if config.critic_batch else config.value_weight
         result = mappo_loss(self._net, self._critic, batch, config.ratio, spread, weight, config.value_ratio)
-        self._optimizer.zero_grad()
-        result.loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self._parameters, config.clip)
-        self._optimizer.step()
-        return torch.stack([result.policy, result.value, result.entropy, result.clipped, norm.detach()])
+        norm = descend(self._optimizer, result.loss, self._parameters, config.clip)
+        return torch.stack([result.policy, result.value, result.entropy, result.clipped, norm])
 
-    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(array).to(self._device)
+    # -- what is saved --
 
-    # -- saving --
+    def nets(self) -> dict[str, nn.Module]:
+        """Return both networks by name."""
+        return {NET: self._net, "critic": self._critic}
 
-    def state(self) -> LearnerState:
-        """Return networks, optimizer, the windows gathered, counts and the generator."""
-        arrays: Arrays = {**module_arrays(self._net, NET), **module_arrays(self._critic, "critic")}
-        arrays |= optimizer_arrays(self._optimizer, "optimizer")
-        arrays |= {_MEMORY + name: array for name, array in self._memory.state().items()}
-        values = {
-            "steps": self._steps,
-            "updates": self._updates,
-            "random": self._random.bit_generator.state,
-        }
-        return LearnerState(arrays, values)
-
-    def load(self, state: LearnerState) -> None:
-        """Go on from :meth:`state`; AgentError if it is of another configuration."""
-        load_module(self._net, state.arrays, NET)
-        load_module(self._critic, state.arrays, "critic")
-        load_optimizer(self._optimizer, state.arrays, "optimizer")
-        self._memory.load(
-            {n.removeprefix(_MEMORY): a for n, a in state.arrays.items() if n.startswith(_MEMORY)}
-        )
-        self._steps, self._updates = state.values["steps"], state.values["updates"]
-        self._random.bit_generator.state = state.values["random"]
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return the optimizer of both."""
+        return {"optimizer": self._optimizer}
