@@ -36,16 +36,23 @@ PATHS = "paths.npz"
 SHOWN = ("eastbound.000000", "eastbound.000003", "westbound.000000")
 """Vehicles of Fig. 5."""
 
-PAPERS_LSTM, SLOT_LSTM = "lstm", "lstm_displacement"
-_NETWORKS = {(PAPERS_LSTM, 10): "lstm-urban_avatar-10s-s0", (SLOT_LSTM, 20): "lstm-urban_avatar-20s-s0"}
+PAPERS_LSTM, DISPLACEMENT_LSTM = "lstm", "lstm_displacement"
+_NETWORKS = {
+    (PAPERS_LSTM, 10): "lstm-urban_avatar-10s-s0",
+    (DISPLACEMENT_LSTM, 10): "displacement-urban_avatar-10s-s0",
+    (DISPLACEMENT_LSTM, 20): "lstm-urban_avatar-20s-s0",
+}
 _LINEAR = {10: "ar-urban_avatar-10s-s0", 20: "ar-urban_avatar-20s-s0"}
+
+
+def _networks(period: int) -> dict[str, str]:
+    return {method: file for (method, at), file in _NETWORKS.items() if at == period}
 
 
 def predictors(period: int) -> dict[str, Predictor]:
     """Return the predictors of 10 or 20 s by method."""
-    networks = {method: load(file) for (method, at), file in _NETWORKS.items() if at == period}
     return {
-        **networks,
+        **{method: load(file) for method, file in _networks(period).items()},
         "ar12": load(_LINEAR[period]),
         "constant_velocity": constant_velocity,
         "persistence": persistence,
@@ -53,7 +60,6 @@ def predictors(period: int) -> dict[str, Predictor]:
 
 
 def _cases() -> tuple[Case, ...]:
-    methods = {10: (PAPERS_LSTM,), 20: (SLOT_LSTM,)}
     return tuple(
         Case(
             name=f"{method}-{period}s",
@@ -61,8 +67,8 @@ def _cases() -> tuple[Case, ...]:
             labels={"period": period, "method": method},
             rank=str(period),
         )
-        for period, networks in methods.items()
-        for method in (*networks, "ar12", "constant_velocity", "persistence")
+        for period in _LINEAR
+        for method in (*_networks(period), "ar12", "constant_velocity", "persistence")
     )
 
 
@@ -159,7 +165,9 @@ def draw_fig5(material: Material) -> Mapping[str, Figure]:
     return figures
 
 
-FIG5_CASES = tuple(case for case in TABLE2.cases if case.labels["method"] in (PAPERS_LSTM, SLOT_LSTM, "ar12"))
+FIG5_CASES = tuple(
+    case for case in TABLE2.cases if case.labels["method"] in (PAPERS_LSTM, DISPLACEMENT_LSTM, "ar12")
+)
 
 FIG5 = Item(
     name="fig5",

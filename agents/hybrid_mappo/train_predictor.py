@@ -31,7 +31,7 @@ from cosim.tasks.migration import MobilityTape, load_tape
 
 EVERY = 2.0
 """Seconds between the beginnings of training windows: those of one slot begin at several phases of the lights."""
-_AR_WINDOWS = 150_000
+_AR_WINDOWS, _TEST_WINDOWS = 150_000, 20_000
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,18 @@ def windows_of(tapes: Sequence[MobilityTape], period_s: float, seed: int) -> Dat
 
 def fitted(data: Data, seed: int) -> LinearAr:
     """Return AR(12) fitted to the training windows, or to 150 000 of them."""
+    return LinearAr.fit(_some(data.train, seed, _AR_WINDOWS), data.box)
+
+
+def _some(windows: Windows, seed: int, most: int) -> Windows:
+    """Return windows, or so many of them chosen by key."""
     rng = np.random.default_rng(stream_key(seed, "predictor-ar", 0))
-    some = np.sort(rng.permutation(len(data.train))[:_AR_WINDOWS])
-    return LinearAr.fit(data.train.where(some), data.box)
+    return windows.where(np.sort(rng.permutation(len(windows))[:most]))
 
 
-def compared(data: Data, predictors: Mapping[str, Predictor]) -> dict[str, dict[str, float]]:
-    """Return the measures of several predictors on the test windows."""
-    test = data.test
+def compared(data: Data, predictors: Mapping[str, Predictor], seed: int) -> dict[str, dict[str, float]]:
+    """Return the measures of several predictors on the test windows, or on 20 000 of them."""
+    test = _some(data.test, seed, _TEST_WINDOWS)
     return {
         name: scores(test.future, predictor(test.past), data.box, data.rsu_xy, data.reach)
         for name, predictor in predictors.items()
@@ -75,10 +79,12 @@ def train(
     out: Path,
     about: Mapping[str, Any],
     seed: int = 0,
+    prefix: str = "lstm",
 ) -> dict[str, dict[str, float]]:
-    """Write ``ar-…`` and, with a *config*, ``lstm-…`` (safetensors, JSON, curve) into *out*; return what was measured.
+    """Write ``ar-…`` and, with a *config*, ``PREFIX-…`` (safetensors, JSON, curve) into *out*.
 
-    What is measured is what was written, weights in half precision, on the test tapes.
+    Returns what was measured of ``ar``, ``lstm`` and those without weights: on the test tapes, with weights as they
+    were written, in half precision.
     """
     data = windows_of(tapes, period_s, seed)
     scenario = tapes[0].scenario or "tapes"
@@ -98,13 +104,13 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     if config is not None:
         trained = train_predictor(data.train, data.test, data.box, config, out, progress=_show)
-        files["lstm"] = out / f"lstm-{name}.safetensors"
+        files["lstm"] = out / f"{prefix}-{name}.safetensors"
         abouts["lstm"] = {**whole, "config": asdict(config)}
         files["lstm"].write_bytes(lstm_bytes(trained.weights, trained.frame, abouts["lstm"]))
         files["lstm"].with_suffix(".curve.csv").write_bytes((out / CURVE).read_bytes())
     files["ar"].write_bytes(ar_bytes(fitted(data, seed), whole))
     simple = {"constant_velocity": constant_velocity, "persistence": persistence}
-    measured = compared(data, {who: load(file) for who, file in files.items()} | simple)
+    measured = compared(data, {who: load(file) for who, file in files.items()} | simple, seed)
     for who, file in files.items():
         text = json.dumps({**abouts[who], "evaluation": measured}, indent=2, sort_keys=True)
         file.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
@@ -132,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", help="position or displacement")
     parser.add_argument("--linear", action="store_true", help="fit AR(12) only")
     parser.add_argument("--seed", type=int, default=0, help="of split and training (default 0)")
+    parser.add_argument("--name", default="lstm", help="of the network's files (default %(default)s)")
     parser.add_argument("--out", required=True, help="folder for checkpoints and results")
     given = parser.parse_args(arguments)
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -147,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = record_tapes(load_scenario(given.scenario), seeds, given.tapes)
         tapes = [load_tape(file) for file in found.files]
         chosen = None if given.linear else config
-        measured = train(tapes, given.period, chosen, Path(given.out), about, given.seed)
+        measured = train(tapes, given.period, chosen, Path(given.out), about, given.seed, given.name)
     except CosimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
