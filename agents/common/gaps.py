@@ -75,11 +75,13 @@ def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
     gap = np.abs(by) - BODY
     closing = speed - leader
     surplus = braking_gap(np.where(ahead, closing, -closing))
-    turning = turning_gap(speed, leader) * (s > TURNS_BEYOND)
+    human = zone[..., _CAV] == 0
+    # A CAV brakes no harder than this one can.
+    turning = turning_gap(speed, leader) * ((s > TURNS_BEYOND) & human)
     spare = gap - np.maximum(STANDSTILL_GAP + TIME_GAP * speed + surplus, turning)
     tight = gap < np.maximum(SIDE_GAP + surplus, turning * ahead)
     # The other may come in from beyond: an HDV, or a CAV with the right of way.
-    yields = tight & ((by > 0) | (ahead & (over < 0)) | (zone[..., _CAV] == 0))
+    yields = tight & ((by > 0) | (ahead & (over < 0)) | human)
     too_late = s[:, 0] >= NO_CHANGE_BEYOND
     spare = np.where(ahead, spare, np.inf)
     out = np.ones((len(features), ACTIONS), dtype=np.bool_)
