@@ -42,14 +42,14 @@ class QmixConfig(BaseModel):
     embed: int = Field(32, ge=1, description="width of the mixer")
     mixer_hidden: int = Field(64, ge=1, description="width of the networks that make its weights")
     slots: int = Field(25, ge=1, description="vehicles at once while learning")
-    gamma: float = Field(0.9, ge=0, lt=1)
+    gamma: float = Field(0.95, ge=0, lt=1)
     optimizer: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = Field(5e-4, gt=0)
     last_learning_rate: float = Field(0.03, ge=0, le=1, description="share of it left at the end")
     batch: int = Field(12, ge=1, description="stretches a gradient step")
     stretch: int = Field(20, ge=0, description="decisions of a stretch; 0: whole windows")
     burn_in: int = Field(5, ge=0, description="decisions of it that only fill the memory")
-    steps_per_update: float = Field(60.0, gt=0, description="environment steps a gradient step")
+    steps_per_update: float = Field(40.0, gt=0, description="environment steps a gradient step")
     learn_from: int = Field(5760, ge=1, description="steps taken before learning begins")
     memory: int = Field(500, ge=1, description="windows held")
     target_every: int = Field(200, ge=1, description="gradient steps between copies to the target networks")
@@ -63,7 +63,7 @@ class QmixConfig(BaseModel):
     reward_shift: float = Field(-11.0, description="added to the team reward before it is scaled")
     reward_scale: float = 0.1
     lane_change_cost: float = Field(
-        0.2, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
+        0.05, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
     )
     own_weight: float = Field(
         1.0, ge=0, description="of the loss of each vehicle's value against its own reward, beside the team's"
@@ -83,7 +83,7 @@ class QmixConfig(BaseModel):
         True, description="actions that leave no safe gap (agents.common.gaps) are not taken, nor learnt from"
     )
     dwell: int = Field(
-        20, ge=0, description="decisions for which a vehicle keeps the lane into which it has changed"
+        10, ge=0, description="decisions for which a vehicle keeps the lane into which it has changed"
     )
     inflow: bool = Field(False, description="the agent's input has the last inflow")
     scaled_state: bool = Field(True, description="the mixer's state is brought to about 1")
