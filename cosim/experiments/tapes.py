@@ -24,11 +24,13 @@ from cosim.clock import US
 from cosim.errors import Interrupted, RecordingError, ScenarioError, TrafficError
 from cosim.experiments.pool import Outcome, Pool, ProcessWorker
 from cosim.randomness import stream_key
+from cosim.recording import sha256_file
 from cosim.recording.files import read_json, to_json, write_atomically
 from cosim.registry import plugins
 from cosim.scenario import Scenario
 from cosim.tasks import Taped
 from cosim.traffic.demand import group_ids
+from cosim.traffic.files import FLOW_IDM
 from cosim.traffic.nets import Net
 from cosim.traffic.sumo import Traffic, TrafficEvent
 from cosim.traffic.tracks import MissingVehicle, follow
@@ -59,8 +61,8 @@ class Recording:
     seconds: float
 
 
-def agent_vehicles(scenario: Scenario) -> tuple[str, ...]:
-    """Return the ids of all vehicles of CAV groups and of a replay by a CAV type.
+def agent_vehicles(scenario: Scenario, net: Net) -> tuple[str, ...]:
+    """Return the ids of all vehicles of CAV groups and of a replay of CAVs.
 
     ScenarioError if there are none, or CAVs come by an inflow.
     """
@@ -74,10 +76,9 @@ def agent_vehicles(scenario: Scenario) -> tuple[str, ...]:
     groups = [group for group in traffic.vehicles if traffic.types[group.type].cav]
     ids = tuple(name for group in groups for name in group_ids(group))
     if traffic.replay is not None and traffic.types[traffic.replay.type].cav:
-        from cosim.traffic.nets import find_net
-        from cosim.traffic.replay import replay_ids
+        from cosim.traffic.replay import replay_ids  # polars, which most scenarios do without
 
-        ids += replay_ids(traffic, find_net(traffic.net, traffic.variant))
+        ids += replay_ids(traffic, net)
     if not ids:
         raise scenario.error("traffic.vehicles", "holds no group of a CAV type, whose tape could be recorded")
     return ids
@@ -111,7 +112,7 @@ class Tapes:
         end_us = scenario.warmup_us + scenario.duration_us
         for draw in range(_MOST_DRAWS):
             drawn = draw_seed(seed, draw)
-            with Traffic(scenario.traffic, self.net, drawn) as traffic:
+            with Traffic(scenario.traffic, self.net, drawn, only=self._only()) as traffic:
                 tracks, events = follow(
                     traffic,
                     self.vehicles,
@@ -128,6 +129,12 @@ class Tapes:
             "traffic.vehicles", f"no draw of {_MOST_DRAWS} keeps all agent vehicles; of seed {seed}, {lost}"
         )
 
+    def _only(self) -> frozenset[str] | None:
+        """Return what states need to hold: the agent vehicles, or all where the bridge itself looks at others."""
+        traffic = self.scenario.traffic
+        looks = traffic.replay is not None or any(t.car_following == FLOW_IDM for t in traffic.types.values())
+        return None if looks else frozenset(self.vehicles)
+
 
 def tapes_of(scenario: Scenario) -> Tapes:
     """Check what recording *scenario* needs; ScenarioError if it has no task for tapes, or several, or does not fit."""
@@ -143,7 +150,7 @@ def tapes_of(scenario: Scenario) -> Tapes:
     for key, length in (("warmup", scenario.warmup_us), ("duration", scenario.duration_us)):
         if length % period_us:
             raise scenario.error(key, f"is not a whole number of slots of {period_us / US:g} s")
-    return Tapes(scenario, ready.net, task, period_us, agent_vehicles(scenario))
+    return Tapes(scenario, ready.net, task, period_us, agent_vehicles(scenario, ready.net))
 
 
 def _why(missing: MissingVehicle, events: Sequence[TrafficEvent]) -> str:
@@ -270,7 +277,7 @@ def _claim(folder: Path, scenario: Scenario, net: Net) -> None:
 def _about(scenario: Scenario, net: Net) -> dict[str, Any]:
     """Return what a folder of tapes says of itself; ``id`` is the same for all that decides what is on a tape."""
     resolved = scenario.resolved()
-    decisive = {
+    decisive: dict[str, Any] = {
         "traffic": resolved["traffic"] | {"backend": ""},
         "times": [resolved["warmup"], resolved["duration"]],
         "tasks": {
@@ -279,5 +286,9 @@ def _about(scenario: Scenario, net: Net) -> dict[str, Any]:
         },
         "net": net.sha256(),
     }
+    if scenario.traffic.replay is not None:
+        from cosim.traffic.replay import replay_files
+
+        decisive["traces"] = [sha256_file(file) for file in replay_files(scenario.traffic)]
     digest = hashlib.sha256(to_json(decisive, sort=True)).hexdigest()
     return {"id": digest, "net_sha256": net.sha256(), "scenario": resolved}

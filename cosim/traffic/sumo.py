@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -62,8 +62,9 @@ class Traffic:
     """A running SUMO.
 
     ``config`` is the scenario's traffic section, ``work`` a folder for SUMO's own outputs and log (None: no
-    outputs, log in a temporary folder).  Raises TrafficError if SUMO does not start.  Close it, or use it as a
-    context manager; a second libsumo simulation in one process is a TrafficError.
+    outputs, log in a temporary folder), ``only`` the ids of the vehicles that states hold (None: all), for recordings
+    that need no others; what SUMO does is the same.  Raises TrafficError if SUMO does not start.  Close it, or use it
+    as a context manager; a second libsumo simulation in one process is a TrafficError.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class Traffic:
         backend: str | None = None,
         gui: GuiOptions | None = None,
         work: Path | None = None,
+        only: Collection[str] | None = None,
     ) -> None:
         self.net = net
+        self._only = only
         self.step_us = config.step_us
         self.types: tuple[VehicleType, ...] = files.vehicle_types(config)
         self._type_index = {t.id: k for k, t in enumerate(self.types)}
@@ -249,11 +252,12 @@ class Traffic:
         departed = backend.departed()
         for vehicle in departed:
             d = self._waiting.pop(vehicle, None)
-            self._enter(vehicle, d.type if d else self.api.vehicle.getTypeID(vehicle))
+            if self._only is None or vehicle in self._only:
+                self._enter(vehicle, d.type if d else self.api.vehicle.getTypeID(vehicle))
+                changed = True
             where = d.edge if d else self.api.vehicle.getRoadID(vehicle)
             route = d.route if d else self.api.vehicle.getRouteID(vehicle)
             events.append(TrafficEvent(t_us, "departure", vehicle, where=where, text=route))
-            changed = True
         if self._waiting:
             for vehicle, d in self._waiting.items():
                 if not d.reported:

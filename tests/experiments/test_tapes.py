@@ -117,7 +117,7 @@ def test_vehicles_that_reach_the_end_of_their_route_are_named_with_the_key(tmp_p
 
 def test_a_scenario_that_gives_no_tapes_is_refused_with_the_key() -> None:
     with pytest.raises(ScenarioError, match=r"highway\.yaml:\d+: traffic\.inflow\.cav_share.*fixed set"):
-        agent_vehicles(load_scenario("highway_350vph"))
+        agent_vehicles(load_scenario("highway_350vph"), find_net("highway_trifurcation"))
     with pytest.raises(
         ScenarioError, match=r"highway\.yaml:\d+: tasks: one task must be .* of this scenario.s tasks: none"
     ):
@@ -135,7 +135,7 @@ def test_the_shipped_avatar_scenarios_keep_their_ten_vehicles_at_plausible_speed
     name: str, speeds: tuple[float, float]
 ) -> None:
     scenario = load_scenario(name)
-    ids = agent_vehicles(scenario)
+    ids = agent_vehicles(scenario, find_net(scenario.traffic.net))
     with Traffic(scenario.traffic, find_net(scenario.traffic.net), 11) as traffic:
         tracks, events = follow(traffic, ids, end_us=1380 * US, period_us=20 * US, scenario=name, seed=11)
     assert len(tracks.ids) == 10

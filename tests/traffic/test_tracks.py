@@ -31,11 +31,14 @@ ROAD: dict[str, Any] = {"net": "urban_rsu", "step": 1, "types": TYPES, "vehicles
 FIELDS = ("xy", "z", "angle", "speed", "accel", "s", "edge", "lane", "type")
 
 
-def recorded(seed: int = 3, *, work: Path | None = None, **more: Any) -> tuple[Tracks, list[TrafficEvent]]:
+def recorded(
+    seed: int = 3, *, work: Path | None = None, alone: bool = False, **more: Any
+) -> tuple[Tracks, list[TrafficEvent]]:
     """Forty seconds of the vehicles of groups a and b, whole states every 4 s."""
     section = config(**{**ROAD, **more})
     ids = [name for group in section.vehicles[:2] for name in group_ids(group)]
-    with Traffic(section, find_net("urban_rsu"), seed, work=work) as traffic:
+    only = ids if alone else None
+    with Traffic(section, find_net("urban_rsu"), seed, work=work, only=only) as traffic:
         return follow(traffic, ids, end_us=40 * US, period_us=4 * US, scenario="road", seed=seed)
 
 
@@ -85,6 +88,13 @@ def test_positions_of_a_longer_period_are_every_nth_of_the_steps(tracks: Tracks)
     for wrong in (0.0, 1.5, -2.0):
         with pytest.raises(ScenarioError, match="whole multiple of the traffic step, 1 s"):
             tracks.positions(wrong)
+
+
+def test_reading_the_agent_vehicles_alone_changes_nothing_of_them(tracks: Tracks) -> None:
+    alone, events = recorded(alone=True)
+    for name in ("step_xy", *FIELDS):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(tracks, name))
+    assert events == recorded()[1]
 
 
 def test_a_vehicle_that_is_not_on_the_road_has_no_numbers(tracks: Tracks) -> None:
