@@ -332,7 +332,8 @@ def test_the_doctor_finds_everything_here_and_says_what_is_missing(
 def test_help_names_every_command(cosim: Callable[..., Said]) -> None:
     said = cosim("--help")
     assert said.code == 0
-    for command in ("run", "validate", "list", "doctor", "net", "train", "batch", "report", "reproduce"):
+    commands = "run", "validate", "list", "doctor", "net", "tapes", "train", "batch", "report", "reproduce"
+    for command in commands:
         assert f" {command} " in said.out
         assert cosim(command, "--help").code == 0
     assert cosim("dance").code == 2
