@@ -1,0 +1,96 @@
+"""The guard of learnt drivers, against a road of our own in which everybody does something random that it allows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from agents.common.gaps import BODY, NO_CHANGE_BEYOND, following_gap, guarded, side_gap
+
+BRAKE_IN_LANE = 3
+
+
+def features(*vehicles: tuple[float, int, float, int]) -> NDArray[np.float32]:
+    """Return (N, 8) of vehicles (s, lane, speed, is CAV)."""
+    out = np.zeros((len(vehicles), 8), dtype=np.float32)
+    for row, (s, lane, speed, cav) in enumerate(vehicles):
+        out[row, :4] = s / 250.0, lane, speed / 25.0, cav
+    return out
+
+
+def allowed(*vehicles: tuple[float, int, float, int]) -> NDArray[np.bool_]:
+    everyone = features(*vehicles)
+    return guarded(everyone, everyone[None])
+
+
+def test_alone_everything_goes_until_just_before_the_junction() -> None:
+    assert allowed((50.0, 1, 15.0, 1)).all()
+    late = allowed((NO_CHANGE_BEYOND + 1.0, 1, 15.0, 1))[0]
+    assert late.tolist() == [False] * 3 + [True] * 3 + [False] * 3
+
+
+def test_nobody_accelerates_or_keeps_speed_into_a_leader() -> None:
+    needed = BODY + following_gap(np.float64(60.0), np.float64(15.0), np.float64(5.0))
+    for spare, pedals in ((-0.1, [True, False, False]), (0.5, [True, True, False]), (1.1, [True] * 3)):
+        assert allowed((60.0, 2, 15.0, 1), (60.0 + needed + spare, 2, 10.0, 1))[0, 3:6].tolist() == pedals
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_lane_is_entered_only_where_the_rear_vehicle_can_brake_in_time(ahead: bool) -> None:
+    gap = BODY + side_gap(np.float64(4.0))
+    own, other = (14.0, 10.0) if ahead else (10.0, 14.0)
+    for spare in (-0.1, 0.1):
+        at = 60.0 + (gap + spare if ahead else -gap - spare)
+        free = allowed((60.0, 1, own, 1), (at, 2, other, 1))[0]
+        assert free[6:9].any() == (spare > 0)
+        assert free[:3].all()
+
+
+def test_of_two_that_want_the_middle_lane_one_has_the_right_of_way() -> None:
+    rear, front = allowed((60.0, 0, 12.0, 1), (62.0, 2, 12.0, 1))
+    assert not rear[6:9].any()
+    assert front[:3].any()
+    right, left = allowed((60.0, 0, 12.0, 1), (60.0, 2, 12.0, 1))
+    assert right[6:9].any()
+    assert not left[:3].any()
+
+
+def test_a_human_driver_always_has_it() -> None:
+    assert not allowed((62.0, 0, 12.0, 1), (60.0, 2, 12.0, 0))[0, 6:9].any()
+
+
+def test_nobody_in_padding_changes_nothing() -> None:
+    everyone = features((60.0, 1, 12.0, 1), (75.0, 1, 9.0, 1), (61.0, 2, 12.0, 0))
+    padded = np.concatenate([everyone, np.full((4, 8), np.nan, dtype=np.float32)])
+    np.testing.assert_array_equal(guarded(everyone, everyone[None]), guarded(everyone, padded[None]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_allowed_actions_never_collide(seed: int) -> None:
+    """Hundreds of vehicles, all acting at once with what was allowed before anybody moved."""
+    rng = np.random.default_rng(seed)
+    s, lane, speed = np.empty(0), np.empty(0, dtype=np.int64), np.empty(0)
+    passed = 0
+    for _ in range(1500):
+        new = int(rng.integers(4))
+        if rng.random() < 0.15 and not ((lane == new) & (s < 5.1 + BODY + 12.0)).any():
+            s, lane, speed = np.append(s, 5.1), np.append(lane, new), np.append(speed, 10.0)
+        if not len(s):
+            continue
+        everyone = features(*((a, int(b), c, 1) for a, b, c in zip(s, lane, speed, strict=True)))
+        may = guarded(everyone, everyone[None])
+        may[lane == 0, :3] = False
+        may[lane == 3, 6:] = False
+        assert may[:, BRAKE_IN_LANE].all()
+        # Accelerating and changing are likelier than braking, so that the road keeps moving.
+        action = (rng.random(may.shape) * [3, 3, 3, 0.4, 1, 3, 3, 3, 3] * may).argmax(axis=1)
+        speed = np.clip(speed + (action % 3 - 1) * 0.2, 0.0, 20.0)
+        lane = lane + action // 3 - 1
+        s = s + speed * 0.1
+        passed += int((s >= 250.0).sum())
+        s, lane, speed = s[s < 250.0], lane[s < 250.0], speed[s < 250.0]
+        order = np.lexsort((s, lane))
+        same = lane[order][1:] == lane[order][:-1]
+        assert (np.diff(s[order])[same] >= BODY).all()
+    assert passed > 50
