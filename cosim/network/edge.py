@@ -131,9 +131,9 @@ class Edge:
         return moved
 
     def preload(self, server: str, cycles: int) -> None:
-        """Give a server work that is nobody's: it is served in its turn, and no result comes of it."""
+        """Give a server work that is nobody's: it comes before what arrives at the same instant."""
         name = f"load of {server}"
-        flow = Flow(Job(name, name, 0, cycles), entity_key(name), self._count, self.now_us, server)
+        flow = Flow(Job(name, name, 0, cycles), 0, self._count, self.now_us, server)
         self._count += 1
         self._push(self.server(server).queue, flow, cycles, lambda finish: None)
 
