@@ -149,17 +149,18 @@ def draw_fig5(material: Material) -> Mapping[str, Figure]:
     from cosim.plots.predictions import predicted_paths
 
     figures = {}
+    names = [f"{group} {int(number)}" for group, number in (name.split(".") for name in SHOWN)]
     with np.load(material.dir / PATHS, allow_pickle=False) as kept:
         for case in material.item.cases:
             true, said = kept[f"{case.name}_true"], kept[f"{case.name}_predicted"]
             figures[f"trajectories-{case.name}"] = predicted_paths(
                 kept[f"{case.name}_t"],
-                {name: true[:, k] for k, name in enumerate(SHOWN)},
-                {name: said[:, k] for k, name in enumerate(SHOWN)},
+                {name: true[:, k] for k, name in enumerate(names)},
+                {name: said[:, k] for k, name in enumerate(names)},
                 sites=kept["sites"],
                 height=24.0,
                 ahead_s=float(str(case.labels["period"])),
-                title=f"Real and predicted trajectories, {case.labels['method']}",
+                title=f"Trajectories, {case.labels['method']}",
                 runs=[f"{SCENARIO}, tape {FRESH + int(material.results['seed'][0])}"],
             )
     return figures

@@ -70,5 +70,5 @@ def predicted_paths(
     ]
     if sites is not None:
         handles.append(Line2D([], [], color=INK, marker="^", linestyle="", markersize=6, label="RSU"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(true) if len(true) < 5 else 4)
     return finish(figure, title=title, runs=runs)
