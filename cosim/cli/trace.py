@@ -140,7 +140,10 @@ def synthesise(
     made = make(find_net(net), vehicles=vehicles, duration=_time("--duration", duration), seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(made.text, encoding="utf-8")
-    typer.echo(f"{out}: {made.rows} synthetic fixes of {vehicles} vehicles")
+    on_road = sum(bool(edges) for edges in made.driven.values())
+    typer.echo(f"{out}: {made.rows} synthetic fixes of {on_road} vehicles")
+    if on_road < vehicles:
+        typer.echo(f"note: {vehicles - on_road} vehicles could not enter the net")
 
 
 @app.command()
