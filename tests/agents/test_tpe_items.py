@@ -16,7 +16,7 @@ from agents.tpe_marl.heatmap import heat_map, random_signs
 from agents.tpe_marl.items import cells, diversity, training
 from agents.tpe_marl.items.methods import welch
 from agents.tpe_marl.items.safety import upper_bound
-from agents.tpe_marl.items.situations import giving_way, in_front, tracks
+from agents.tpe_marl.items.situations import in_front, together, tracks
 from agents.tpe_marl.partners import partners
 from agents.tpe_marl.qmix_agent import TpeQmix
 from agents.tpe_marl.topology import SimHash
@@ -207,18 +207,24 @@ def test_who_brakes_goes_straight_or_does_not_arrive_is_none(other: Any) -> None
 
 
 def test_a_cav_that_gives_way_is_found_with_whom_it_helped() -> None:
-    first = (
+    first: Any = (
         "c1",
         "cav",
         "right",
         [(2.0, 2, 20.0, 15.0), (4.0, 2, 50.0, 20.0), (5.0, 1, 90.0, 20.0), (8.0, 0, 110.0, 20.0)],
     )
-    second = ("c2", "cav", "straight", [(1.0, 2, 60.0, 15.0), (8.0, 1, 75.0, 15.0)])
+    second = ("c2", "cav", "straight", [(1.0, 2, 45.0, 15.0), (8.0, 1, 60.0, 15.0)])
     slow = ("h3", "hdv", "right", [(8.0, 0, 45.0, 10.0)])
-    (one,) = giving_way(tracks(*traffic(first, second, slow)))
+    (one,) = together(tracks(*traffic(first, second, slow)))
     assert one.who == ("c1", "c2", "h3")
-    assert (one.begin_s, one.turn_s, one.passed) == (0.0, 5.0, 1)
-    assert giving_way(tracks(*traffic(first, replace_route(second, "left"), slow))) == []
+    assert (one.begin_s, one.turn_s, one.passed, one.strict) == (0.0, 5.0, 1, True)
+    first[3].insert(
+        0, (1.5, 3, 20.0, 15.0)
+    )  # now it comes later to the lane that the other left, still close
+    assert together(tracks(*traffic(first, second, slow)))[0].strict
+    far = (*second[:3], [(1.0, 2, 90.0, 15.0), (8.0, 1, 105.0, 15.0)])
+    assert not any(one.strict for one in together(tracks(*traffic(first, far, slow))))
+    assert together(tracks(*traffic(first, replace_route(second, "left"), slow))) == []
 
 
 def replace_route(path: Any, route: str) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.tpe_marl.items.cells import RULE, Shipped, case, policies
 from agents.tpe_marl.items.grid import RETURN
-from agents.tpe_marl.items.situations import Situation, giving_way, in_front, instants, tracks
+from agents.tpe_marl.items.situations import Situation, in_front, instants, together, tracks
 from cosim.experiments.papers import Case, Item, Material, Measure, Size
 from cosim.plots.quantities import Quantity
 
@@ -21,7 +21,7 @@ CASES = {"a": (350, 50), "b": (250, 75)}
 """Flow (veh/h a lane) and CAV share (%) of the paper's two cases."""
 EVERY_STEP = {"record": {"steps": "10 s", "vehicles": "100 ms"}}
 ZONE, LENGTH, LANES = "highway_0", 250.0, 4
-FIND = {"a": in_front, "b": giving_way}
+FIND = {"a": in_front, "b": together}
 NUMBERS = "①②③"
 WINDOW_S = 60.0
 
@@ -49,7 +49,7 @@ def _count(name: str) -> Measure:
         hours = (float(run.scenario["warmup"]) + float(run.scenario["duration"])) / 3600.0
         return len(situations(run, name)) / hours
 
-    words = {"a": "in front (a)", "b": "giving way (b)"}[name]
+    words = {"a": "in front (a)", "b": "together (b)"}[name]
     return Measure(f"situations_{name}", Quantity(f"found: {words}", "1/h"), of=per_hour)
 
 
@@ -116,12 +116,12 @@ def found_table(material: Material) -> dict[str, pl.DataFrame]:
             row: dict[str, Any] = {
                 "case": name,
                 "found": len(here),
-                "passing": sum(o.passed > 0 for o in here),
+                "strict": sum(one.strict for one in here),
             }
             row |= {"best from [s]": here[0].begin_s, "to [s]": here[0].end_s} if here else {}
             row |= {"who": " ".join(here[0].who) if here else "", "run": run}
             rows.append(row)
-    columns = ("case", "found", "passing", "best from [s]", "to [s]", "who", "run")
+    columns = ("case", "found", "strict", "best from [s]", "to [s]", "who", "run")
     return {"situations": pl.DataFrame([{c: row.get(c) for c in columns} for row in rows])}
 
 
@@ -165,9 +165,10 @@ FIG14 = Item(
     tables=found_table,
     draw=strips_of,
     note=_NOTE
-    + " In (a) a CAV takes the lane to its right in front of human drivers without braking, in (b) one CAV"
-    " moves over for another that then takes the rightmost lane in front of a human driver. passing: a human driver"
-    " was ahead at the beginning; the paper's CAVs pass, here human drivers accelerate with 3.5 m/s² and CAVs with 2.",
+    + " In (a) a CAV takes the rightmost lane in front of human drivers without braking; strict: it passed one."
+    " In (b) two CAVs close to each other change to the right, one of them to the rightmost lane; strict: the other"
+    " left a lane in which the first then drove. Human drivers accelerate with up to 3.5 m/s² here and CAVs with 2, so"
+    " CAVs seldom pass, and CAVs that change lanes right after they entered need nobody to give way.",
     quick=_QUICK,
     full=_FULL,
 )

@@ -35,7 +35,7 @@ def cases() -> Iterator[Case]:
             yield case(
                 method, TRAINED_FLOW, SHARE, policy=policy, name=f"{method}-s{policy.seed}", labels=labels
             )
-    yield case(RULE, TRAINED_FLOW, SHARE, name=RULE, labels={"trained": ""})
+    yield case(RULE, TRAINED_FLOW, SHARE, name=RULE, labels={"trained": "rules"})
 
 
 def by_training(material: Material) -> pl.DataFrame:

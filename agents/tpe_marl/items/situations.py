@@ -1,9 +1,11 @@
 """Finding the two situations of the paper's Fig. 14 in recorded traffic, from positions, lanes and routes alone.
 
-*In front* (case a): a CAV that will turn right changes to the right in front of human drivers and does not brake for
-it, instead of falling in behind them.  *Giving way* (case b): a CAV that goes straight changes to the right, out of
-the way of a CAV behind it that will turn right; that one does not brake either and takes the rightmost lane in front
-of a human driver.  In both, those human drivers count as *passed* that were ahead of CAV 1 when the situation began.
+*In front* (case a): a CAV that will turn right takes the rightmost lane in front of human drivers from lanes on its
+right, and does not brake for it, instead of falling in behind them.  *Together* (case b): of two CAVs close to each
+other one that goes straight changes to the right and one that will turn right takes the rightmost lane, within a few
+seconds and without braking.  It is *strict* if the one that goes straight left a lane in which the other then drove
+close to it: it gave way.  In both, those human drivers count as *passed* that were ahead of CAV 1 when the situation
+began; (a) is strict if any was.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 ZONE = "highway_0"
-REACH = 60.0
+REACH = 80.0
 """Who is further away, m, does not belong to a situation."""
-SPAN_S, BEFORE_S, AFTER_S = 8.0, 3.0, 1.0
+SPAN_S, BEFORE_S, AFTER_S = 5.0, 3.0, 1.0
 """How long a situation may take, and what is shown before and after it, s."""
+CLOSE = 25.0
+"""Whom a vehicle would have been in the way of: who is in the lane that it left, this near, m."""
 BODY = 5.0
 BRAKED = 0.5
 """A speed that falls by more than this, m/s, is braking."""
@@ -50,7 +54,8 @@ class Tracks:
 class Situation:
     """One that was found: begin, CAV 1's last change of lanes and end (s), who takes part (CAV 1 first).
 
-    ``passed`` human drivers were ahead at its begin, ``score`` says how well it shows what it is to show.
+    ``passed`` human drivers were ahead at its begin, ``strict`` is as the module says, ``score`` says how well it shows
+    what it is to show.
     """
 
     begin_s: float
@@ -58,6 +63,7 @@ class Situation:
     end_s: float
     who: tuple[str, ...]
     passed: int
+    strict: bool
     score: float
 
 
@@ -91,62 +97,84 @@ def in_front(seen: Tracks) -> list[Situation]:
 
 def _in_front(seen: Tracks, cav: int) -> Iterator[Situation]:
     here = np.flatnonzero(seen.lane[:, cav] >= 0)
-    if seen.lane[here[-1], cav] != 0:
+    rights = [t for t in _changes(seen, cav, -1) if seen.lane[t, cav] == 0]
+    if not rights or seen.lane[here[-1], cav] != 0:
         return  # it did not get where it wanted to
-    changes = _changes(seen, cav)
-    for t in _changes(seen, cav, -1):
-        begin = max(_at(seen, t, -BEFORE_S), int(here[0]))
-        ahead = seen.s[t] - seen.s[t, cav]
-        behind = ~seen.cav & (seen.lane[t] == seen.lane[t, cav]) & (ahead <= -BODY) & (ahead >= -REACH)
-        humans = np.flatnonzero(behind)[np.argsort(ahead[behind])][-2:]
-        speeds = seen.speed[begin : t + 1, cav]
-        if not len(humans) or speeds.min() < speeds[0] - BRAKED or seen.lane[begin:t, cav].min() < 1:
-            continue
-        passed = int((seen.s[begin, humans] > seen.s[begin, cav]).sum())
-        calm = sum(begin <= c <= t for c in changes)
-        score = (
-            100.0 * passed + 20.0 * len(humans) + float(speeds.mean() + ahead[humans[-1]] / 5) - 2.0 * calm
-        )
-        who = tuple(seen.ids[k] for k in (cav, *humans.tolist()))
-        end = min(_at(seen, t, AFTER_S), int(here[-1]))
-        yield Situation(_s(seen, begin), _s(seen, t), _s(seen, end), who, passed, score)
+    turn = rights[-1]
+    begin = max(_at(seen, turn, -BEFORE_S), int(here[0]))
+    humans = _left_behind(seen, cav, begin, turn)
+    if seen.lane[begin, cav] == 0 or not humans or _braked(seen, cav, begin, turn):
+        return
+    passed = sum(bool(seen.s[begin, k] > seen.s[begin, cav]) for k in humans)
+    calm = sum(begin <= t <= turn for t in _changes(seen, cav))
+    gap = float(seen.s[turn, cav] - seen.s[turn, humans[-1]])
+    score = 100.0 * passed + 20.0 * len(humans) + float(seen.speed[begin : turn + 1, cav].mean()) - gap / 5
+    who = tuple(seen.ids[k] for k in (cav, *humans))
+    end = min(_at(seen, turn, AFTER_S), int(here[-1]))
+    yield Situation(
+        _s(seen, begin), _s(seen, turn), _s(seen, end), who, passed, passed > 0, score - 2.0 * calm
+    )
 
 
-def giving_way(seen: Tracks) -> list[Situation]:
-    """Return the situations of case (b), one a CAV 1, the best first: most passed, then most speed gained."""
+def _left_behind(seen: Tracks, cav: int, begin: int, turn: int) -> list[int]:
+    """Return up to two human drivers, the farther first, from lanes on the CAV's right, in whose front it is at last.
+
+    Those that were ahead at first go before the others; at least one is in the rightmost lane at last, or was ahead.
+    """
+    behind = seen.s[turn, cav] - seen.s[turn]
+    on_right = (seen.lane[begin] >= 0) & (seen.lane[begin] < seen.lane[begin, cav])
+    fits = np.flatnonzero(~seen.cav & on_right & (behind >= BODY) & (behind <= REACH))
+    ahead = seen.s[begin, fits] > seen.s[begin, cav]
+    if not (ahead | (seen.lane[turn, fits] == 0)).any():
+        return []
+    chosen = fits[np.lexsort((behind[fits], ~ahead))][:2]
+    return sorted(chosen.tolist(), key=lambda k: -float(behind[k]))
+
+
+def _braked(seen: Tracks, vehicle: int, begin: int, end: int) -> bool:
+    speeds = seen.speed[begin : end + 1, vehicle]
+    return bool(speeds.min() < speeds[0] - BRAKED)
+
+
+def together(seen: Tracks) -> list[Situation]:
+    """Return the situations of case (b), one a CAV 1, the best first: strict, most passed, a human driver near."""
     found: dict[str, Situation] = {}
+    turns = {
+        first: rights[-1]
+        for first in np.flatnonzero(seen.cav & (seen.route == "right")).tolist()
+        if (rights := [t for t in _changes(seen, first, -1) if seen.lane[t, first] == 0])
+    }
     for second in np.flatnonzero(seen.cav & (seen.route == "straight")).tolist():
         for t in _changes(seen, second, -1):
-            for one in _freed_by(seen, second, t):
-                kept = found.get(one.who[0])
-                if kept is None or one.score > kept.score:
-                    found[one.who[0]] = one
+            for first, turn in turns.items():
+                one = _both(seen, first, turn, second, t)
+                kept = found.get(seen.ids[first])
+                if one is not None and (kept is None or one.score > kept.score):
+                    found[seen.ids[first]] = one
     return sorted(found.values(), key=lambda one: -one.score)
 
 
-def _freed_by(seen: Tracks, second: int, t: int) -> Iterator[Situation]:
-    """Yield what follows when CAV *second* leaves its lane to the right at instant *t*."""
-    gap = seen.s[t, second] - seen.s[t]
-    same = seen.lane[t] == seen.lane[t - 1, second]
-    followers = seen.cav & (seen.route == "right") & same & (gap > 0) & (gap <= REACH)
-    for first in np.flatnonzero(followers).tolist():
-        last = min(_at(seen, t, SPAN_S), int(np.flatnonzero(seen.lane[:, first] >= 0)[-1]))
-        rights = [c for c in _changes(seen, first, -1) if t < c <= last and seen.lane[c, first] == 0]
-        if not rights or seen.lane[last, first] != 0:
-            continue
-        reached = rights[0]
-        ahead = seen.s[reached] - seen.s[reached, first]
-        behind = ~seen.cav & (seen.lane[reached] == 0) & (ahead <= -BODY) & (ahead >= -REACH)
-        speeds = seen.speed[t : reached + 1, first]
-        if not behind.any() or speeds.min() < speeds[0] - BRAKED:
-            continue
-        human = int(np.flatnonzero(behind)[ahead[behind].argmax()])
-        passed = int(seen.s[t, human] > seen.s[t, first])
-        calm = sum(t <= c <= reached for c in _changes(seen, first) + _changes(seen, second))
-        score = 100.0 * passed + float(speeds[-1] - speeds[0] + ahead[human] / 5) - 2.0 * calm
-        who = tuple(seen.ids[k] for k in (first, second, human))
-        begin, end = max(_at(seen, t, -AFTER_S), 0), min(_at(seen, reached, AFTER_S), last)
-        yield Situation(_s(seen, begin), _s(seen, reached), _s(seen, end), who, passed, score)
+def _both(seen: Tracks, first: int, turn: int, second: int, t: int) -> Situation | None:
+    """Return the situation in which CAV *second* moves over at *t* and CAV *first* arrives on the right at *turn*."""
+    begin, end = min(t, turn), max(t, turn)
+    apart = (seen.t_us[end] - seen.t_us[begin]) / 1e6
+    both = slice(begin, end + 1)
+    gaps = np.abs(seen.s[both, first] - seen.s[both, second])
+    if apart > SPAN_S or not (gaps <= REACH).all() or _braked(seen, first, begin, end):
+        return None
+    lane = int(seen.lane[t - 1, second])
+    strict = t < turn and bool(((seen.lane[both, first] == lane) & (gaps <= CLOSE)).any())
+    human = _left_behind(seen, first, begin, turn)[-1:] if turn > begin else []
+    passed = sum(bool(seen.s[begin, k] > seen.s[begin, first]) for k in human)
+    if not human:
+        away = np.where(seen.cav | (seen.lane[end] < 0), np.inf, np.abs(seen.s[end] - seen.s[end, first]))
+        human = [int(away.argmin())] if len(away) and away.min() <= REACH else []
+    calm = sum(begin <= c <= end for c in _changes(seen, first) + _changes(seen, second))
+    who = tuple(seen.ids[k] for k in (first, second, *human))
+    here = np.flatnonzero((seen.lane[:, first] >= 0) & (seen.lane[:, second] >= 0))
+    shown = max(_at(seen, begin, -AFTER_S), int(here[0])), min(_at(seen, end, AFTER_S), int(here[-1]))
+    score = 200.0 * strict + 100.0 * passed + 50.0 * len(human) - float(gaps.min()) / 5 - 2.0 * calm
+    return Situation(_s(seen, shown[0]), _s(seen, turn), _s(seen, shown[1]), who, passed, strict, score)
 
 
 def _changes(seen: Tracks, vehicle: int, way: int | None = None) -> list[int]:
