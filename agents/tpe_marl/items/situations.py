@@ -172,7 +172,7 @@ def _both(seen: Tracks, first: int, turn: int, second: int, t: int) -> Situation
     calm = sum(begin <= c <= end for c in _changes(seen, first) + _changes(seen, second))
     who = tuple(seen.ids[k] for k in (first, second, *human))
     here = np.flatnonzero((seen.lane[:, first] >= 0) & (seen.lane[:, second] >= 0))
-    shown = max(_at(seen, begin, -AFTER_S), int(here[0])), min(_at(seen, end, AFTER_S), int(here[-1]))
+    shown = max(_at(seen, begin, -AFTER_S), int(here[0])), min(_at(seen, end, BEFORE_S), int(here[-1]))
     score = 200.0 * strict + 100.0 * passed + 50.0 * len(human) - float(gaps.min()) / 5 - 2.0 * calm
     return Situation(_s(seen, shown[0]), _s(seen, turn), _s(seen, shown[1]), who, passed, strict, score)
 
