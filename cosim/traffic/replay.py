@@ -35,7 +35,8 @@ Ints = NDArray[np.int64]
 
 KEY = "traffic.replay"
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
-_SPEED_SLACK = 0.01
+_SPEED_SLACK = 0.01  # m/s
+_END_SLACK = 0.5  # m
 _KEEP, _FREE = 1, 2  # SUMO's keepRoute: the nearest place on the route, and exactly there, road or not
 METRICS = (
     "replay_vehicles",
@@ -241,7 +242,8 @@ def _build(config: ReplayConfig, traces: MatchedTraces, net: Net) -> ReplayPlan:
     every = np.concatenate(rows)
     span = int(max(end[chosen].max(), -begin[chosen].min())) * 2 + 2
     number = np.repeat(np.arange(len(chosen)), [len(of) for of in rows])
-    s = np.minimum(s[every], np.array([way.length for way in ways])[number])
+    # At the very end of its route SUMO would take a vehicle off the road before its trace is over.
+    s = np.clip(s[every], 0.0, np.array([max(way.length - _END_SLACK, 0.0) for way in ways])[number])
     far, path_from = _one_after_another(ways)
     return ReplayPlan(
         trips=trips,

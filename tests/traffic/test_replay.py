@@ -228,6 +228,21 @@ def test_far_fixes_are_replayed_off_the_road_exactly(traces, tmp_path):
         assert 0.3 < metrics["replay_off_road_share"] < 0.7
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_trace_that_stands_at_the_end_of_its_road_stays_until_it_is_over(traces, tmp_path, backend):
+    folder = tmp_path / "end"
+    shutil.copytree(traces.folder, folder)
+    fixes = pl.read_csv(folder / "fixes.csv")
+    rank = pl.col("trip").cum_count(reverse=True).over("trip")
+    at_end = (pl.col("trip") == 0) & (rank <= 3)
+    fixes.with_columns(pl.when(at_end).then(1e6).otherwise("s").alias("s")).write_csv(folder / "fixes.csv")
+    states, events, metrics = drive(scenario(folder, vehicles=["a"]), backend)
+    end_s = int(fix_places(traces, 0)[0][-1])
+    assert [(e.kind, e.t_us // 10**6) for e in events] == [("departure", 1), ("arrival", end_s + 1)]
+    assert metrics["replay_lost"] == 0
+    assert states[end_s - 1].speed[0] == 0
+
+
 def test_a_replayed_vehicle_that_a_task_removes_stays_away(traces):
     config = scenario(traces).traffic
     with Traffic(config, find_net(NET), 0) as traffic:
@@ -270,7 +285,9 @@ def test_the_shipped_scenario_selects_ten_taxis_for_the_whole_run():
         assert all(trip.begin_us <= 0 for trip in plan.trips)
         assert min(trip.end_us for trip in plan.trips) >= shipped.warmup_us + shipped.duration_us
         assert all(trip.id.startswith("taxi.synthetic-") for trip in plan.trips)
-        assert agent_vehicles(shipped) == tuple(trip.id for trip in plan.trips)  # whose tape can be recorded
+        assert agent_vehicles(shipped, find_net(shipped.traffic.net)) == tuple(
+            trip.id for trip in plan.trips
+        )  # whose tape can be recorded
 
 
 @needs_real_material
