@@ -9,7 +9,7 @@ import pytest
 
 from cosim.assembly import plan
 from cosim.errors import ScenarioError
-from cosim.scenario import Scenario, scenario_from_resolved
+from cosim.scenario import Scenario, load_scenario, scenario_from_resolved
 from cosim.traffic.demand import NEVER, Demand, Departure
 from cosim.traffic.nets import find_net
 
@@ -348,3 +348,25 @@ def test_routes_and_lanes_that_cannot_be_driven_are_refused_before_sumo_starts(
         plan(scenario(traffic))
     assert message in str(caught.value)
     assert key.removesuffix(".0").replace(".0.", ".") in str(caught.value).replace(".0.", ".")
+
+
+def test_avatar_vehicles_set_out_in_two_groups_that_are_drawn_apart() -> None:
+    """7 and 3 vehicles; a start uniform in 0 to 150 s a group, and a normal deviation of 15 s each."""
+    config = load_scenario("urban_avatar").traffic.model_copy(update={"inflow": ()})
+    net = find_net("urban_rsu")
+    starts: dict[str, list[float]] = {"eastbound": [], "westbound": []}
+    inside: list[float] = []
+    for seed in range(400):
+        departures = Demand(config, net, seed).until(10**9)
+        for name, count in (("eastbound", 7), ("westbound", 3)):
+            times = np.array([d.t_us for d in departures if d.id.startswith(name)]) / 1e6
+            assert len(times) == count
+            starts[name].append(times.mean())
+            if times.min() > 0:  # a departure before 0 is one at 0
+                inside.append(times.var(ddof=1))
+    for name, count in (("eastbound", 7), ("westbound", 3)):
+        assert np.mean(starts[name]) == pytest.approx(75.0, abs=8.0)
+        assert np.std(starts[name]) == pytest.approx((150.0**2 / 12 + 15.0**2 / count) ** 0.5, rel=0.08)
+    assert np.mean(inside) == pytest.approx(225.0, rel=0.1)
+    together = np.corrcoef(starts["eastbound"], starts["westbound"])[0, 1]
+    assert abs(together) < 0.15  # the groups' starts are drawn apart
