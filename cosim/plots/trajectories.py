@@ -94,7 +94,7 @@ def space_time(
         lanes: how many lanes it has.
         window_s: first and last instant to show, s; None shows all.
         changes: lane changes get a faint line from where the vehicle was to where it is, and a dot there.
-        labelled: vehicles that are drawn thicker, with a text where their line begins.
+        labelled: vehicles that are drawn thicker, with a text where their longest line begins.
         title: what the figure shows; default the edge's name.
         runs: names of the runs shown.
     """
@@ -172,12 +172,5 @@ def _draw_labelled(ax: Any, pieces: Sequence[Piece], colours: Mapping[str, str],
         ax.plot(*piece.points.T, color=INK, linewidth=2.6, zorder=2.5)
         ax.plot(*piece.points.T, color=colours[piece.type], linewidth=1.4, zorder=2.6)
     if pieces:
-        ax.annotate(
-            text,
-            pieces[0].points[0],
-            xytext=(3, -2),
-            textcoords="offset points",
-            fontsize=9,
-            va="top",
-            zorder=4,
-        )
+        begin = max(pieces, key=lambda piece: len(piece.points)).points[0]
+        ax.annotate(text, begin, xytext=(3, -2), textcoords="offset points", fontsize=9, va="top", zorder=4)

@@ -16,8 +16,10 @@ from cosim.plots import (
     cdf,
     cell_counts,
     distribution,
+    dot_panels,
     heat_maps,
     intervals_by,
+    learning_curve_panels,
     learning_curves,
     mean_interval,
 )
@@ -190,3 +192,38 @@ def test_heat_maps_share_one_colour_scale_and_leave_empty_cells_white():
     images = [ax.images[0] for ax in figure.axes if ax.images]
     assert [image.get_clim() for image in images] == [(0.0, 12.0), (0.0, 12.0)]
     assert images[0].get_array().mask.tolist() == [[True, False], [False, False]]
+
+
+def test_points_have_their_intervals_in_the_panel_of_their_flow():
+    panels = GRID.with_columns(pl.lit("place").alias("x"))
+    figure = dot_panels(panels, "avg_velocity", "x", "agent", "rate", base="y", panel_label="{} veh/h")
+    assert [ax.get_title("left") for ax in figure.axes] == ["150 veh/h", "350 veh/h"]
+    for ax, rate in zip(figure.axes, (150, 350), strict=True):
+        cells = intervals_by(GRID.filter(GRID["rate"] == rate), "avg_velocity", "rate", "agent")
+        (container,) = [c for c in ax.containers if hasattr(c, "has_yerr")]
+        assert container.lines[0].get_ydata() == pytest.approx([3.6 * cells[rate, "x"].mean])
+        assert _errorbars(ax) == pytest.approx([3.6 * cells[rate, "x"].half])
+        base = next(line for line in ax.lines if line.get_label() == "y")
+        assert base.get_ydata()[0] == pytest.approx(3.6 * cells[rate, "y"].mean)
+
+
+def test_a_group_has_its_colour_also_where_others_are_missing():
+    whole = dot_panels(GRID.with_columns(x=1), "avg_velocity", "x", "agent", "rate", groups=("x", "y"))
+    part = GRID.filter(GRID["agent"] == "y").with_columns(x=1)
+    alone = dot_panels(part, "avg_velocity", "x", "agent", "rate", groups=("x", "y"))
+    colours = [[c.lines[0].get_color() for c in f.axes[0].containers] for f in (whole, alone)]
+    assert colours[0][1:] == colours[1]
+
+
+def test_curves_in_panels_share_their_scale_and_may_hide_their_beginnings():
+    rows = [(cell, s, k, float(k + s)) for cell in ("a", "b") for s in (0, 1) for k in range(11)]
+    frame = pl.DataFrame(rows, schema=("cell", "seed", "steps", "y"), orient="row").with_columns(
+        m=pl.lit("m")
+    )
+    figure = learning_curve_panels(frame, "steps", "y", "cell", "m", columns=2)
+    assert [ax.get_title("left") for ax in figure.axes] == ["a", "b"]
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx(np.arange(11) + 0.5)
+    clipped = learning_curve_panels(frame, "steps", "y", "cell", "m", clip=0.5)
+    low, high = clipped.axes[1].get_ylim()
+    assert low == pytest.approx(5.5 - 0.05 * 5.5)
+    assert high > 11

@@ -143,3 +143,22 @@ def test_strips_of_a_real_run_show_every_vehicle_of_the_instant(highway):
         drawn = sum(len(c.get_paths()) for c in ax.collections if isinstance(c, PatchCollection))
         then = highway.vehicles.filter((pl.col("t_us") == t * 1e6) & (pl.col("edge") == "highway_0"))
         assert drawn == len(then) > 0
+
+
+def test_lane_changes_and_labelled_vehicles_are_drawn_on_top():
+    figure = space_time(KNOWN, "e", length=250.0, lanes=4, changes=True, labelled={"a": "one"})
+    ax = figure.axes[0]
+    assert "lane change (1)" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "one" in [text.get_text() for text in ax.texts]
+    ends = [
+        line.tolist()
+        for drawn in ax.collections
+        if isinstance(drawn, LineCollection)
+        for line in drawn.get_segments()
+    ]
+    assert [[20.0, 2.0], [280.0, 3.0]] in ends
+
+
+def test_labels_of_strips_may_be_texts():
+    figure = strips(KNOWN, "e", [1.0], length=250.0, lanes=4, labelled={"a": "one", "b": "two"})
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["one", "two"]
