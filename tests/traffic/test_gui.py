@@ -35,6 +35,7 @@ from cosim.tasks import Instant
 from cosim.tasks.driving.observation import describe_continuous, describe_discrete
 from cosim.traffic.commands import Commands
 from cosim.traffic.gui import (
+    LINK_COLOURS,
     POI_TEXT,
     STATION_COLOURS,
     VIEW,
@@ -162,6 +163,33 @@ def place(pixels: np.ndarray, box: tuple[float, ...], x: float, y: float) -> tup
     scale = min(width / (box[2] - box[0]), height / (box[3] - box[1]))
     middle = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return round(height / 2 - (y - middle[1]) * scale), round(width / 2 + (x - middle[0]) * scale)
+
+
+@pytest.mark.gui
+def test_migrations_are_seen_as_gauges_and_lines_and_change_no_byte(display, tmp_path):
+    gui = GuiOptions(delay_s=0.0, quit_at_end=True, screenshot=tmp_path / "end.png")
+    short = [f"traffic.vehicles.{g}.depart=0" for g in (0, 1)] + ["warmup=40", "duration=23"]
+    short += ["traffic.inflow=null", "tasks.migration.agent=common.random"]
+    options = {"inline": True}
+    with_window = runner.run(
+        "urban_avatar", runner.RunOptions(gui=gui, out=tmp_path / "a", **options), overrides=short
+    )
+    without = runner.run("urban_avatar", runner.RunOptions(out=tmp_path / "b", **options), overrides=short)
+    assert with_window.status == without.status == "completed"
+    assert digest(with_window.dir) == digest(without.dir)
+    pixels, loads = picture(tmp_path / "end.png"), load_run(without.dir).steps.filter(t_us=62_000_000)
+    box = view_box(find_net("urban_rsu"), marks("urban_rsu"))
+    # The gauge of an RSU stands above or below it, 24 to 72 pixels away.
+    for mark in marks("urban_rsu"):
+        load = loads[f"migration_load_{mark.id}"][0] / 300e9
+        row, column = place(pixels, box, mark.x, mark.y)
+        low, high = (row - 100, row - 20) if mark.y > 0 else (row + 20, row + 100)
+        bar = like(pixels[low:high, column - 2 : column + 3], (231, 148, 23)).any(axis=1).sum()
+        assert bar == pytest.approx(
+            load * 0.04 * (box[2] - box[0]) * pixels.shape[1] / (box[2] - box[0]), abs=4
+        )
+    for kind in ("avatar", "pre_migration"):
+        assert like(pixels, LINK_COLOURS[kind]).any()
 
 
 @pytest.mark.gui
