@@ -93,17 +93,17 @@ def _choices(run: Run, layout: Layout, options: MigrationOptions, every: float) 
     if not len(t_us) or not ids:
         return None
     xy = np.full((len(t_us), len(ids), 2), np.nan)
-    found, at_slot, who = _cells(places, t_us, ids, 0)
+    found, at_slot, who = _cells(places, t_us, ids)
     xy[at_slot, who] = found.select("x", "y").to_numpy()
     there = ~np.isnan(xy[..., 0])
     serving = np.where(there, serving_station(layout, np.nan_to_num(xy)), -1)
     target = np.full(serving.shape, -1, dtype=np.int64)
     share = np.zeros(serving.shape)
-    # A migration is reported when its slot is over.
-    moves, at_slot, who = _cells(run.events.filter(pl.col("kind") == "migration"), t_us, ids, period)
+    # Orders are given when a slot begins; what became of a migration may be known much later.
+    moves, at_slot, who = _cells(run.commands.filter(pl.col("kind") == "migrate"), t_us, ids)
     number = {name: k for k, name in enumerate(layout.ids)}
-    target[at_slot, who] = [number.get(name, -1) for name in moves["station"].to_list()]
-    share[at_slot, who] = moves["value"].to_numpy()
+    target[at_slot, who] = [number.get(name, -1) for name in moves["text"].to_list()]
+    share[at_slot, who] = moves["a"].to_numpy()
     return SlotChoices(
         t_s=t_us / 1e6,
         slot_s=every,
@@ -117,12 +117,12 @@ def _choices(run: Run, layout: Layout, options: MigrationOptions, every: float) 
 
 
 def _cells(
-    frame: pl.DataFrame, t_us: NDArray[np.int64], ids: list[str], late: int
+    frame: pl.DataFrame, t_us: NDArray[np.int64], ids: list[str]
 ) -> tuple[pl.DataFrame, NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rows of *ids* that lie *late* microseconds after a slot began, and their slots and vehicles."""
+    """Return the rows of *ids* that lie at the begin of a slot, and their slots and vehicles."""
     number = {name: k for k, name in enumerate(ids)}
     slot = {t: k for k, t in enumerate(t_us.tolist())}
-    found = frame.filter(pl.col("id").is_in(ids) & (pl.col("t_us") - late).is_in(list(slot)))
-    at = np.array([slot[t - late] for t in found["t_us"].to_list()], dtype=np.intp)
+    found = frame.filter(pl.col("id").is_in(ids) & pl.col("t_us").is_in(list(slot)))
+    at = np.array([slot[t] for t in found["t_us"].to_list()], dtype=np.intp)
     who = np.array([number[name] for name in found["id"].to_list()], dtype=np.intp)
     return found, at, who
