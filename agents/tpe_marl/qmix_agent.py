@@ -117,7 +117,7 @@ _COLLECTING = ("tasks.{task}.remove_slow=1 m/s", "tasks.{task}.max_cavs=25")
 _BEST = {"best_by": "success_rate,-vehicles_collided"}
 
 RECIPE = Recipe(
-    about="what learns: short stretches, Huber, gamma .97, own rewards, kappa 30, completion before acceleration, a guard"
+    about="what learns: short stretches, Huber, gamma .97, own rewards, kappa 30, more for completing, a guard"
     " (from tpe_marl.md, section 12)",
     training=_BEST,
     # At the paper's weights a vehicle that brakes for a gap loses more than it gains by reaching its lane.

@@ -222,6 +222,35 @@ def test_the_loss_equals_a_loop_over_windows_steps_and_slots(huber: float | None
     assert torch.equal(ours.td, ours.loss)
 
 
+@pytest.mark.parametrize("burn_in", [0, 2])
+def test_own_rewards_add_the_loss_of_each_vehicles_value_and_leave_nothing_after_it_has_left(
+    burn_in: int,
+) -> None:
+    net, target, grids = nets(0), nets(1), dense(3)
+    own = torch.randn(B, T + 1, N, generator=torch.Generator().manual_seed(5))
+    batch = replace(batch_of(grids), own=own[grids["alive"]])
+    alive, entered, action = grids["alive"], grids["entered"], grids["action"]
+    with torch.no_grad():
+        ours = qmix_loss(net, target, batch, 0.9, None, burn_in, own_weight=0.5)
+        stays = batch.stays()
+        online = on_grid(net.agent(batch.inputs, stays), alive)
+        old = on_grid(target.agent(batch.inputs, stays), alive)
+    errors = []
+    for b, t, n in np.ndindex(B, T, N):
+        if t < burn_in or not alive[b, t, n]:
+            continue
+        goal = float(own[b, t, n])
+        if alive[b, t + 1, n] and not entered[b, t + 1, n]:
+            may = grids["allowed"][b, t + 1, n]
+            best = int(online[b, t + 1, n].masked_fill(~may, -torch.inf).argmax())
+            goal += 0.9 * float(old[b, t + 1, n, best])
+        errors.append((float(online[b, t, n, action[b, t, n]]) - goal) ** 2)
+    assert ours.own.item() == pytest.approx(sum(errors) / len(errors), rel=1e-5)
+    assert ours.loss.item() == pytest.approx(ours.td.item() + 0.5 * ours.own.item(), rel=1e-6)
+    with pytest.raises(ValueError, match="own rewards"):
+        qmix_loss(net, target, batch_of(grids), own_weight=0.5)
+
+
 @pytest.mark.filterwarnings("ignore:No target network updater")
 def test_the_loss_is_torchrls_where_that_can_say_something() -> None:
     """torchrl knows no masks, no memory and no double Q: everybody there, values given, both nets alike."""
