@@ -60,7 +60,7 @@ class GatConfig(BaseModel):
     reward_shift: float = Field(-11.0, description="added to a reward before it is scaled")
     reward_scale: float = 0.1
     lane_change_cost: float = Field(
-        0.3, ge=0, description="taken off a vehicle's scaled reward for a lane change; 0: none"
+        0.1, ge=0, description="taken off a vehicle's scaled reward for a lane change; 0: none"
     )
     divide: tuple[tuple[int, float], ...] = Field(
         ((4, 2.0), (5, 10.0), (6, 10.0), (7, 10.0)),
@@ -88,6 +88,7 @@ class GatConfig(BaseModel):
             raise ScenarioError(f"{NAME}: {error}") from None
 
 
+# Short legs: while everybody drives at random the road jams, and a queue at the entry is slow.
 RECIPES = driving_recipes(
     "as the recipe of tpe_marl.md, section 12: own reward with kappa 30, gamma .9, averaged weights; spelt-out"
     " nodes, edges that know how vehicles lie to each other, guard, cost of lane changes",
@@ -112,6 +113,7 @@ RECIPES = driving_recipes(
         "guard": False,
         "relative": False,
     },
+    training={"leg": 10},
     collecting=(SLOW,),
 )
 
