@@ -96,6 +96,8 @@ class Traffic:
             from cosim.traffic.replay import start_replay
 
             self.replay = start_replay(config, net)
+            if only is not None and self.replay is not None:
+                self._only = {*only, *self.replay.ids}  # who is placed at every step must be known
         self.backend: Backend
         try:
             if gui is not None or (backend or config.backend) == "traci":

@@ -277,6 +277,18 @@ def test_replayed_vehicles_move_among_others_that_see_them(traces):
     assert sum(e.kind == "departure" for e in events) > 20
 
 
+def test_reading_some_vehicles_only_changes_nothing_of_a_replay(traces):
+    config = scenario(traces).traffic
+    whole, _, _ = drive(scenario(traces), until=120)
+    with Traffic(config, find_net(NET), 0, only=["trace.a.0"]) as traffic:
+        for full in whole:
+            state = traffic.step()
+            here, there = state.row("trace.a.0"), full.row("trace.a.0")
+            assert (state.xy[here] == full.xy[there]).all()
+            assert state.speed[here] == full.speed[there]
+        assert traffic.replay.metrics()["replay_lost"] == 0
+
+
 def test_the_shipped_scenario_selects_ten_taxis_for_the_whole_run():
     for name in ("shenzhen_replay", "shenzhen_avatar"):
         shipped = load_scenario(name)
