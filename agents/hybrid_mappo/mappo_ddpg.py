@@ -23,7 +23,7 @@ class DdpgConfig(HybridConfig):
 
     memory: int = Field(2000, ge=1, description="joint decisions held; 20 000 of single vehicles (D)")
     batch: int = Field(256, ge=1, description="joint decisions a gradient step")
-    steps: int = Field(10, ge=1, description="gradient steps a round")
+    steps: int = Field(8, ge=1, description="gradient steps a round")
     follow: float = Field(0.01, gt=0, le=1, description="share by which target networks follow (tau)")
     noise: float = Field(0.1, ge=0, description="deviation of what is added to shares while learning")
 
