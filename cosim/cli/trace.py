@@ -301,7 +301,7 @@ def _replay_scenario(
     from cosim.clock import US
     from cosim.scenario import scenario_from_resolved
     from cosim.traffic.nets import find_net
-    from cosim.traffic.replay import replay_plan
+    from cosim.traffic.replay_plan import replay_plan
     from cosim.traffic.traces.matched import load_matched
 
     traces = load_matched(folder)

@@ -266,7 +266,7 @@ def _group(
 
 def _replayed(traffic: TrafficConfig, net: Net, seed: int) -> list[Departure]:
     """The vehicles of ``traffic.replay``; where their traces go on at every step they enter standing."""
-    from cosim.traffic.replay import replay_plan, route_name  # polars, which most scenarios do without
+    from cosim.traffic.replay_plan import replay_plan, route_name  # polars, which most scenarios do without
 
     config, plan = traffic.replay, replay_plan(traffic, net)
     assert config is not None

@@ -16,7 +16,8 @@ from cosim.experiments.tapes import agent_vehicles
 from cosim.scenario import Scenario, load_scenario, scenario_from_resolved
 from cosim.traffic.commands import Commands
 from cosim.traffic.nets import find_net, load_geometry
-from cosim.traffic.replay import METRICS, replay_ids, replay_plan
+from cosim.traffic.replay import METRICS, replay_ids
+from cosim.traffic.replay_plan import replay_plan
 from cosim.traffic.sumo import Traffic
 from cosim.traffic.traces.cleaning import Rules, convert
 from cosim.traffic.traces.matched import MatchedTraces, match_to
