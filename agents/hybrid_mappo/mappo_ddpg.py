@@ -1,7 +1,7 @@
 """``hybrid_mappo.mappo_ddpg`` and ``hybrid_mappo.mappo_ddpg_wo``: targets by MAPPO, shares by MADDPG.
 
 The target RSU is chosen as Hybrid-MAPPO chooses it; the continuous actor gives the share itself and follows the
-gradient of a central Q(o, a), learnt from a memory (Lowe et al., NeurIPS'17).
+gradient of a central Q(o, a) learnt from a memory (Lowe et al., NeurIPS'17).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class DdpgConfig(HybridConfig):
     batch: int = Field(256, ge=1, description="joint decisions a gradient step")
     steps: int = Field(8, ge=1, description="gradient steps a round")
     follow: float = Field(0.01, gt=0, le=1, description="share by which target networks follow (tau)")
+    slower: float = Field(0.3, gt=0, description="learning rate of the continuous actor, of the others'")
+    patience: int = Field(3, ge=0, description="rounds in which Q alone learns")
     noise: float = Field(0.1, ge=0, description="deviation of what is added to shares while learning")
 
 

@@ -1,7 +1,8 @@
 """Learning of ``hybrid_mappo.mappo_ddpg``: clipped updates for the targets, a deterministic gradient for the shares.
 
-The central critic Q(o, a_d, a_c) of all vehicles' inputs, targets and shares has a value for each vehicle; the
-continuous actor climbs the sum of these values.
+The critic Q is central in what it is told of the joint action: beside a vehicle's own input, target and share it sees
+how much of their tasks all others leave at, and migrate to, each choice.  One network serves all vehicles, as the
+actors do; the continuous actor climbs each vehicle's own Q.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class MappoDdpgLearner:
         self._config, self._horizon = config, setup.steps
         self._device = pick_device(setup.device)
         sizes = sizes_of(setup.info, config)
-        self._targets = sizes.targets
+        self._targets, self._task = sizes.targets, sizes.task
         generator = torch.Generator().manual_seed(setup.seed % 2**63)
         self._actor = HybridActor(setup.info, config, name, certain=True)
 
@@ -95,8 +96,8 @@ class MappoDdpgLearner:
             ).to(self._device)
 
         def critic() -> PerceptronNet:
-            columns = sizes.agents * (sizes.width + sizes.targets + 1)
-            net = PerceptronNet((columns, *config.critic_hidden, sizes.agents), generator, torch.tanh)
+            columns = sizes.width + 3 * sizes.targets + 1
+            net = PerceptronNet((columns, *config.hidden, 1), generator, torch.tanh)
             return orthogonal(net, generator, 1.0).to(self._device)
 
         self._pair, self._pair_copy, self._q, self._q_copy = pair(), pair(), critic(), critic()
@@ -149,8 +150,8 @@ class MappoDdpgLearner:
         """Improve the choices by what is held, and the shares by what is remembered; signals are means."""
         config = self._config
         rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
-        for optimizer in self._optimizers.values():
-            set_learning_rate(optimizer, rate)
+        for name, optimizer in self._optimizers.items():
+            set_learning_rate(optimizer, rate * (config.slower if name == "sharing" else 1.0))
         rollout = Rollout.joined(self._held)
         self._held = []
         self._memory.add(rollout)
@@ -204,30 +205,39 @@ class MappoDdpgLearner:
         return torch.stack([loss.detach(), value.detach(), spread.detach(), kl])
 
     def _share_better(self) -> NDArray[np.float64]:
-        """Make one step of Q and of the continuous actor; returns Q's loss and mean."""
+        """Make one step of Q and, once it knows a little, of the continuous actor; returns Q's loss and mean."""
         config = self._config
         now, later, ended = self._memory.sample(config.batch, self._random)
         batch, after = (to_batch(part, config.reward_scale, self._device) for part in (now, later))
         with torch.no_grad():
             share = taken(self._pair_copy(after.inputs)[1], after.target)
-            future = self._q_copy(self._joint(after, share))
+            future = self._q_copy(self._seen(after, share, share)).squeeze(-1)
             goes_on = torch.from_numpy(~ended).to(future)[:, None]
             wanted = batch.reward + config.gamma * goes_on * future
-        said = self._q(self._joint(batch, batch.share))
+        said = self._q(self._seen(batch, batch.share, batch.share)).squeeze(-1)
         loss = ((said - wanted) ** 2)[batch.present].mean()
         self._descend("q", loss, self._q)
-        share = taken(self._pair(batch.inputs)[1], batch.target)
-        gain = self._q(self._joint(batch, share))[batch.present].mean()
-        self._descend("sharing", -gain, self._pair.share)
+        gain = said.detach()[batch.present].mean()
+        if self._updates >= config.patience:
+            share = taken(self._pair(batch.inputs)[1], batch.target)
+            gain = self._q(self._seen(batch, share, batch.share)).squeeze(-1)[batch.moves].mean()
+            self._descend("sharing", -gain, self._pair.share)
         soft_copy(self._pair_copy, self._pair, config.follow)
         soft_copy(self._q_copy, self._q, config.follow)
         return np.array([float(loss.detach()), float(gain.detach())])
 
-    def _joint(self, batch: Batch, share: torch.Tensor) -> torch.Tensor:
-        """Return (n, columns) what Q sees: all inputs, targets, and shares; a share without effect is 0."""
-        chosen = functional.one_hot(batch.target, self._targets).to(batch.inputs.dtype)
-        shares = torch.where(batch.moves, share, torch.zeros_like(share))
-        return torch.cat([batch.inputs.flatten(1), chosen.flatten(1), shares], dim=1)
+    def _seen(self, batch: Batch, own: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """Return (n, V, columns) what Q sees: input, target and share of each vehicle, and what all others do."""
+        chosen = functional.one_hot(batch.target, self._targets).to(own.dtype)
+        size = batch.present.to(own.dtype)
+        if self._task is not None:
+            size = size * batch.inputs[..., self._task]
+        shares = torch.where(batch.moves, others, torch.zeros_like(others))
+        brought = (size * shares).unsqueeze(-1) * chosen
+        left = (size * (1.0 - shares)).unsqueeze(-1) * ~batch.allowed
+        sums = [part.sum(dim=1, keepdim=True) - part for part in (brought, left)]
+        share = torch.where(batch.moves, own, torch.zeros_like(own)).unsqueeze(-1)
+        return torch.cat([batch.inputs, chosen, share, *sums], dim=-1)
 
     def _descend(self, which: str, loss: torch.Tensor, *nets: nn.Module) -> None:
         """Make a gradient step of *nets*; each one's gradient is clipped by itself."""

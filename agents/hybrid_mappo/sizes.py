@@ -25,6 +25,8 @@ class Sizes:
     agents: int
     state: int
     guide: Guide | None
+    task: int | None
+    """Column of the input that holds the size of the task."""
 
     @classmethod
     def of(cls, config: HybridConfig, stations: int, agents: int, remote: bool) -> Sizes:
@@ -42,4 +44,6 @@ class Sizes:
             columns = [[names.index(f"{what}_{j}") for j in range(stations)] for what in _RECKONED]
             latency, share = (np.array(block) for block in columns)
             guide = Guide(latency, share, SCALES["latency"] / config.guide, config.guide_share)
-        return cls(width, 2 if remote else stations, agents, state_length(width, agents, stations), guide)
+        targets = 2 if remote else stations
+        task = names.index("task") if "task" in names else None
+        return cls(width, targets, agents, state_length(width, agents, stations), guide, task)
