@@ -76,9 +76,10 @@ def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
     closing = speed - leader
     surplus = braking_gap(np.where(ahead, closing, -closing))
     human = zone[..., _CAV] == 0
-    # A CAV brakes no harder than this one can.
+    # A CAV brakes no harder than this one can, and not before this one sees it a step later.
     turning = turning_gap(speed, leader) * ((s > TURNS_BEYOND) & human)
-    spare = gap - np.maximum(STANDSTILL_GAP + TIME_GAP * speed + surplus, turning)
+    apart = np.where(human, STANDSTILL_GAP + TIME_GAP * speed, SIDE_GAP)
+    spare = gap - np.maximum(apart + surplus, turning)
     tight = gap < np.maximum(SIDE_GAP + surplus, turning * ahead)
     # The other may come in from beyond: an HDV, or a CAV with the right of way.
     yields = tight & ((by > 0) | (ahead & (over < 0)) | human)

@@ -63,7 +63,7 @@ class QmixConfig(BaseModel):
     reward_shift: float = Field(-4.0, description="added to the team reward before it is scaled")
     reward_scale: float = 0.1
     lane_change_cost: float = Field(
-        0.05, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
+        0.1, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
     )
     own_weight: float = Field(
         1.0, ge=0, description="of the loss of each vehicle's value against its own reward, beside the team's"

@@ -30,10 +30,12 @@ def test_alone_everything_goes_until_just_before_the_junction() -> None:
     assert late.tolist() == [False] * 3 + [True] * 3 + [False] * 3
 
 
-def test_nobody_accelerates_or_keeps_speed_into_a_leader() -> None:
-    needed = BODY + following_gap(np.float64(60.0), np.float64(15.0), np.float64(5.0))
+@pytest.mark.parametrize("cav", [0, 1])
+def test_nobody_accelerates_or_keeps_speed_into_a_leader(cav: int) -> None:
+    own, closing = np.float64(15.0), np.float64(5.0)
+    needed = BODY + (side_gap(closing) if cav else following_gap(np.float64(60.0), own, closing))
     for spare, pedals in ((-0.1, [True, False, False]), (0.5, [True, True, False]), (1.1, [True] * 3)):
-        assert allowed((60.0, 2, 15.0, 1), (60.0 + needed + spare, 2, 10.0, 1))[0, 3:6].tolist() == pedals
+        assert allowed((60.0, 2, 15.0, 1), (60.0 + needed + spare, 2, 10.0, cav))[0, 3:6].tolist() == pedals
 
 
 @pytest.mark.parametrize("ahead", [True, False])
