@@ -23,7 +23,7 @@ from cosim.lockstep.learner import Actor, Learner, Recipe, Setup, Weights
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 from cosim.lockstep.registry import find_weights
 from cosim.lockstep.weights import read_policy
-from cosim.tasks.migration import observe
+from cosim.tasks.migration import Layout, observe
 
 NAME, NAME_WITHOUT = "hybrid_mappo.hybrid_mappo", "hybrid_mappo.hybrid_mappo_wo"
 
@@ -49,7 +49,7 @@ class HybridActor:
         if not observations.active:
             return Actions(np.empty((0, 2)))
         question = self._reader.question(observations, self._foresight)
-        layout = self._reader.layout(observations)
+        layout = Layout.from_shared(observations.shared)
         x = observe(self._config.observation, layout, question.rules, question.slot, question.loads)
         return self._reader.actions(observations, settle_on(self._net(x), question, self._config.draw))
 

@@ -65,24 +65,12 @@ class Reader:
         options = MigrationOptions.model_validate(info.options)
         return cls(name, options, options.rules(info.period_us / US), info.seed)
 
-    def layout(self, observations: Observations) -> Layout:
-        """Return the RSUs as the observations tell of them."""
-        shared = observations.shared
-        xy = shared["rsu_xy"]
-        return Layout(
-            ids=("",) * len(xy),
-            xy=xy,
-            box=shared["box"],
-            reach=self.options.reach,
-            remote=self.options.space == "remote",
-        )
-
     def question(self, observations: Observations, foresight: Foresight) -> Question:
         """Return what is asked, E = 1, V the task's number of vehicles; absent vehicles have no task."""
         shared, n = observations.shared, observations.active
         try:
             slot = Slot.from_shared(shared)
-            vehicle, layout = shared["vehicle"], self.layout(observations)
+            vehicle, layout = shared["vehicle"], Layout.from_shared(shared)
             counts = foresight.counts(layout, slot, shared["history"][None])
         except KeyError as error:
             raise AgentError(f"{self.name}: the observations do not say {error}") from None
