@@ -28,6 +28,7 @@ from cosim.experiments.training import TrainOptions, TrainResult, resume_trainin
 from cosim.lockstep.learner import SelfCollecting, Setup, trainable
 from cosim.lockstep.weights import read_policy
 from cosim.tasks.migration import TapeBatch
+from cosim.testing import check_agent
 
 KINDS = (HybridMappo, HybridMappoWithout, MappoDdpg, MappoDdpgWithout)
 
@@ -229,3 +230,8 @@ def test_a_training_on_tapes_resumes_to_the_same_curve_and_acts_in_lockstep_as_o
 def test_a_window_that_tapes_do_not_hold_is_refused(tapes: Path, tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="hold 5 decisions"):
         trained_into(tmp_path / "t", tapes, "hybrid_mappo.hybrid_mappo", window=7)
+
+
+@pytest.mark.parametrize("agent", ["hybrid_mappo.hybrid_mappo", "hybrid_mappo.hybrid_mappo_wo"])
+def test_shipped_policies_are_fit_for_use_without_naming_weights(agent: str) -> None:
+    check_agent(agent, task="migration", in_process=False, steps=6)
