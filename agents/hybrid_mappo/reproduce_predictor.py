@@ -39,6 +39,7 @@ SHOWN = ("eastbound.000000", "eastbound.000003", "westbound.000000")
 PAPERS_LSTM, DISPLACEMENT_LSTM = "lstm", "lstm_displacement"
 _NETWORKS = {
     (PAPERS_LSTM, 10): "lstm-urban_avatar-10s-s0",
+    (DISPLACEMENT_LSTM, 10): "displacement-urban_avatar-10s-s0",
     (DISPLACEMENT_LSTM, 20): "lstm-urban_avatar-20s-s0",
 }
 _LINEAR = {10: "ar-urban_avatar-10s-s0", 20: "ar-urban_avatar-20s-s0"}
