@@ -14,6 +14,7 @@ from agents.common import shipped as shipping
 from agents.hybrid_mappo import contenders as c
 from agents.hybrid_mappo import reproduce_compared as compared
 from agents.hybrid_mappo import reproduce_sweeps as sweeps
+from agents.hybrid_mappo.compared_tables import goals
 from agents.hybrid_mappo.reproduce import PAPER
 from cosim.experiments.papers import Material, Size, read_published
 from cosim.experiments.reproduction import check_paper
@@ -169,7 +170,7 @@ def test_goals_say_what_was_reached() -> None:
             "seq": [6.0, 6.1],
         }.items()
     }
-    found = compared.goals(latency).rows_by_key("goal", named=True, unique=True)
+    found = goals(latency).rows_by_key("goal", named=True, unique=True)
     assert found["below Random (goal)"]["reached"] == "yes"
     assert found["below without prediction"]["reached"].startswith("no")
     assert found["above the bound seq"]["ours [%]"].startswith("16.5")
