@@ -7,7 +7,7 @@ seen by the mixer and by the reward, that is only in training: :mod:`agents.tpe_
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from numpy.typing import NDArray
@@ -15,17 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.common.exploring import epsilon_greedy, greedy
 from agents.common.gaps import guarded
+from agents.common.trained import EPSILON, TrainedAgent, number_of
 from agents.tpe_marl.partners import partners
+from agents.tpe_marl.recipes import COLLECTING, driving_recipes
 from agents.tpe_marl.recurrent_actor import InputRows, Remembering, driving_role
 from agents.tpe_marl.topology import TopologySet
 from cosim.lockstep.learner import Actor, Learner, Recipe, Setup
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
-from cosim.lockstep.weights import read_policy
 
 QMIX = "tpe_marl.qmix"
 TPE = "tpe_marl.tpe_qmix"
 NET = "agent"
-EPSILON = "epsilon"
 
 
 class QmixConfig(BaseModel):
@@ -113,17 +113,6 @@ class TpeConfig(QmixConfig):
     decay: bool = Field(False, description="shrink the encoder by the learning rate, as eq (30) is printed")
 
 
-_COLLECTING = ("tasks.{task}.remove_slow=1 m/s", "tasks.{task}.max_cavs=25")
-_BEST = {"best_by": "success_rate,-vehicles_collided"}
-
-RECIPE = Recipe(
-    about="what learns: short stretches, Huber, gamma .97, own rewards, kappa 30, more for completing, a guard"
-    " (from tpe_marl.md, section 12)",
-    training=_BEST,
-    # At the paper's weights a vehicle that brakes for a gap loses more than it gains by reaching its lane.
-    settings=("tasks.{task}.kappa=30", "tasks.{task}.reward_weights=[3,2,1,-50,40]", *_COLLECTING),
-)
-
 _LITERAL: dict[str, Any] = {
     "heads": 2,
     "gamma": 0.99,
@@ -149,22 +138,23 @@ _LITERAL: dict[str, Any] = {
     "inflow": True,
     "scaled_state": False,
 }
-_LITERAL_ABOUT = "the paper's settings as printed, where it prints them (tpe_marl.md, sections 5 and 6)"
+# At the paper's weights a vehicle that brakes for a gap loses more than it gains by reaching its lane.
+_COMPLETING = (*COLLECTING, "tasks.{task}.reward_weights=[3,2,1,-50,40]")
 
-RECIPES = {
-    "default": RECIPE,
-    "recipe": RECIPE,
-    "literal": Recipe(about=_LITERAL_ABOUT, agent=_LITERAL, training=_BEST, settings=_COLLECTING),
-}
-TPE_RECIPES = {
-    **RECIPES,
-    "literal": Recipe(
-        about=_LITERAL_ABOUT,
-        agent={**_LITERAL, "kl_weight": 1.0, "decay": True, "topology_batch": 180},
-        training=_BEST,
-        settings=_COLLECTING,
-    ),
-}
+
+def _recipes(literal: Mapping[str, Any]) -> Mapping[str, Recipe]:
+    """Return the ways to train one of the two."""
+    learning = driving_recipes(
+        "what learns: tpe_marl.md, section 12, with gamma .97, own rewards, more for completing, and a guard",
+        "the paper's settings as printed, where it prints them (tpe_marl.md, sections 5 and 6)",
+        literal,
+        collecting=_COMPLETING,
+    )
+    return {**learning, "literal": replace(learning["literal"], settings=COLLECTING)}
+
+
+RECIPES = _recipes(_LITERAL)
+TPE_RECIPES = _recipes({**_LITERAL, "kl_weight": 1.0, "decay": True, "topology_batch": 180})
 
 
 class QmixActor:
@@ -200,39 +190,20 @@ class QmixActor:
     def load_policy(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Act with these weights; ``epsilon`` comes along where exploration is wanted."""
         self._net.load(weights, NET)
-        self._epsilon = float(weights[EPSILON][0]) if EPSILON in weights else 0.0
+        self._epsilon = number_of(weights, EPSILON)
 
 
-class Qmix:
+class Qmix(TrainedAgent):
     """The agent: acts greedily with trained weights."""
 
-    needs_weights = True
     name: ClassVar[str] = QMIX
-    Config: ClassVar[type[QmixConfig]] = QmixConfig
+    Config: ClassVar[type[BaseModel]] = QmixConfig
     recipes: ClassVar[Mapping[str, Recipe]] = RECIPES
 
-    def __init__(self, weights: Path) -> None:
-        self._policy = read_policy(weights, self.name)
-        self._config = self.Config.model_validate(self._policy.about.get("config", {}))
-        self._actor: QmixActor | None = None
-
-    def reset(self, info: EpisodeInfo) -> None:
-        """AgentError if the weights do not fit the task."""
-        self._actor = QmixActor(info, self._config, self.name)
-        self._actor.load_policy(self._policy.arrays)
-
-    def act(self, observations: Observations) -> Actions:
-        """One choice a row."""
-        assert self._actor is not None, "reset comes first"
-        return self._actor.act(observations, explore=False)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    @staticmethod
-    def actor(setup: Setup) -> Actor:
-        """Make the deciding half for a worker."""
-        return QmixActor(setup.info, setup.config, QMIX)
+    @classmethod
+    def deciding(cls, info: EpisodeInfo, config: QmixConfig) -> Actor:
+        """Make the deciding half; ScenarioError if the task is none for it."""
+        return QmixActor(info, config, cls.name)
 
     @staticmethod
     def learner(setup: Setup) -> Learner:
@@ -246,14 +217,9 @@ class TpeQmix(Qmix):
     """The agent of TPE: the same, from weights learnt with topology."""
 
     name: ClassVar[str] = TPE
-    Config: ClassVar[type[QmixConfig]] = TpeConfig
+    Config: ClassVar[type[BaseModel]] = TpeConfig
     recipes: ClassVar[Mapping[str, Recipe]] = TPE_RECIPES
     partners = staticmethod(partners)
-
-    @staticmethod
-    def actor(setup: Setup) -> Actor:
-        """Make the deciding half for a worker."""
-        return QmixActor(setup.info, setup.config, TPE)
 
     @staticmethod
     def learner(setup: Setup) -> Learner:

@@ -14,21 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from agents.common.learning import WindowLearner, descend
 from agents.common.networks import (
     load_module,
-    load_optimizer,
     module_arrays,
-    optimizer_arrays,
-    pick_device,
-    set_learning_rate,
     soft_copy,
 )
 from agents.common.recurrent import RecurrentNet
-from agents.common.schedules import linear
+from agents.common.trained import EPSILON
 from agents.common.window_memory import Draw, WindowMemory, gather
 from agents.tpe_marl.inputs import TRAFFIC, Floats, slot_state
 from agents.tpe_marl.qmix import Mixer, QmixLoss, TeamBatch, TeamNets, qmix_loss
-from agents.tpe_marl.qmix_agent import EPSILON, NET, QmixActor, QmixConfig
+from agents.tpe_marl.qmix_agent import NET, QmixActor, QmixConfig
 from agents.tpe_marl.recurrent_actor import changes_lane, driving_role
 from agents.tpe_marl.team_rows import (
     INSTANTS,
@@ -41,11 +38,10 @@ from agents.tpe_marl.team_rows import (
     team_rows,
 )
 from cosim.lockstep.learner import LearnerState, Setup, Window
-from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 from cosim.tasks.driving.observation import FEATURES
 
 Arrays = dict[str, NDArray[Any]]
-_MEMORY, _SIDE = "memory.", "side."
+_SIDE = "side."
 
 
 class Side(Protocol):
@@ -118,17 +114,16 @@ class SlotState:
         """Nothing."""
 
 
-class QmixLearner:
+class QmixLearner(WindowLearner):
     """Satisfies :class:`cosim.lockstep.learner.Learner`."""
 
     def __init__(self, setup: Setup, name: str, side: Side) -> None:
         config: QmixConfig = setup.config
+        super().__init__(setup, QmixActor(setup.info, config, name), config.memory)
         choices = driving_role(setup.info, name).action.n
-        self._config, self._horizon, self._side = config, setup.steps, side
+        self._config, self._side = config, side
         self._inputs = config.rows(name)
-        self._actor = QmixActor(setup.info, config, name)
-        self._device = pick_device(setup.device)
-        generator = torch.Generator().manual_seed(setup.seed % 2**63)
+        generator = self._weights
 
         def nets() -> TeamNets:
             agent = RecurrentNet(self._inputs.size, choices, generator, config.hidden, config.heads)
@@ -150,25 +145,12 @@ class QmixLearner:
             self._optimizer = torch.optim.RMSprop(
                 self._parameters, lr=config.learning_rate, alpha=0.99, eps=1e-5
             )
-        self._memory = WindowMemory(config.memory)
-        self._random = np.random.default_rng(np.random.SeedSequence([setup.seed, 1]))
-        self._steps = self._updates = 0
-        self._owed = 0.0
 
     def _copy_to_target(self) -> None:
         soft_copy(self._target.agent, self._net.agent, 1.0)
         soft_copy(self._target.mixer, self._net.mixer, 1.0)
 
     # -- acting --
-
-    def reset(self, info: EpisodeInfo) -> None:
-        """As the actor's."""
-        self._actor.reset(info)
-
-    def act(self, observations: Observations, explore: bool) -> Actions:
-        """As the actor's, with the weights of now."""
-        self._actor.load_policy(self.policy(explore))
-        return self._actor.act(observations, explore)
 
     def load_policy(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Begin to learn from these weights; the mixer stays as it is."""
@@ -182,7 +164,7 @@ class QmixLearner:
         return {**module_arrays(self._net.agent, NET), EPSILON: np.array([self._epsilon()])}
 
     def _epsilon(self) -> float:
-        return linear(*self._config.epsilon, self._config.epsilon_steps, self._steps)
+        return self.now(*self._config.epsilon, self._config.epsilon_steps)
 
     # -- learning --
 
@@ -194,20 +176,15 @@ class QmixLearner:
             held = team.held
             rows["own"] = own_reward(window)[team.order]
             self._memory.add(type(held)(held.first, {**held.rows, **rows}, {**held.instants, **instants}))
-            self._steps += window.steps
-            self._owed += window.steps / self._config.steps_per_update
+            self.took(window, self._config.steps_per_update)
 
     def update(self) -> dict[str, float]:
         """Make the gradient steps that are due; signals are means over them."""
         config = self._config
         signals = {"epsilon": self._epsilon(), "memory_windows": float(len(self._memory))}
-        if self._steps < config.learn_from:
-            self._owed = 0.0
+        if not (due := self.due(config.learn_from)):
             return {**signals, **self._side.signals(), "updates": float(self._updates)}
-        due = int(self._owed)
-        self._owed -= due
-        rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
-        set_learning_rate(self._optimizer, rate)
+        rate = self.set_rates(config)
         sums = torch.zeros(5, device=self._device)
         for _ in range(due):
             self._side.learn(self._memory, self._random)
@@ -216,9 +193,8 @@ class QmixLearner:
             if self._updates % config.target_every == 0:
                 self._copy_to_target()
         signals |= {"updates": float(self._updates), "learning_rate": rate}
-        if due:
-            names = ("td_loss", "own_loss", "q_total", "learner_reward", "gradient_norm")
-            signals |= dict(zip(names, (sums / due).tolist(), strict=True))
+        names = ("td_loss", "own_loss", "q_total", "learner_reward", "gradient_norm")
+        signals |= dict(zip(names, (sums / due).tolist(), strict=True))
         return {**signals, **self._side.signals()}
 
     def _step(self) -> torch.Tensor:
@@ -235,14 +211,11 @@ class QmixLearner:
             config.head_penalty,
             config.own_weight,
         )
-        self._optimizer.zero_grad()
-        result.loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self._parameters, config.clip)
-        self._optimizer.step()
+        norm = descend(self._optimizer, result.loss, self._parameters, config.clip)
         soft_copy(self._average, self._net.agent, config.average)
         counts = batch.counts(config.burn_in)
         reward = (batch.reward * counts).sum() / counts.sum().clamp(min=1)
-        return torch.stack([result.td, result.own, result.q_total, reward, norm.detach()])
+        return torch.stack([result.td, result.own, result.q_total, reward, norm])
 
     def _batch(self) -> TeamBatch:
         config, side = self._config, self._side
@@ -260,49 +233,33 @@ class QmixLearner:
         state = side.state(draw).reshape(draw.count, draw.length, side.size)
         everybody = np.ones(len(draw.cell), dtype=np.bool_)
         return TeamBatch(
-            inputs=self._tensor(rows["inputs"]),
-            allowed=self._tensor(rows["allowed"]),
-            action=self._tensor(rows["action"].astype(np.int64)),
-            alive=self._tensor(grid(draw, everybody, config.slots)),
-            entered=self._tensor(grid(draw, rows["entered"], config.slots)),
-            state=self._tensor(state),
-            reward=self._tensor(reward[:, :-1].astype(np.float32)),
-            own=self._tensor(own.astype(np.float32)),
+            inputs=self.tensor(rows["inputs"]),
+            allowed=self.tensor(rows["allowed"]),
+            action=self.tensor(rows["action"].astype(np.int64)),
+            alive=self.tensor(grid(draw, everybody, config.slots)),
+            entered=self.tensor(grid(draw, rows["entered"], config.slots)),
+            state=self.tensor(state),
+            reward=self.tensor(reward[:, :-1].astype(np.float32)),
+            own=self.tensor(own.astype(np.float32)),
         )
-
-    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(array).to(self._device)
 
     # -- saving --
 
     def state(self) -> LearnerState:
-        """Return networks, optimizer, memory, counts and generators."""
-        arrays: Arrays = {}
-        for prefix, net in self._nets().items():
-            arrays |= module_arrays(net, prefix)
-        arrays |= optimizer_arrays(self._optimizer, "optimizer")
-        arrays |= {_MEMORY + name: array for name, array in self._memory.state().items()}
-        arrays |= {_SIDE + name: array for name, array in self._side.saved().items()}
-        values = {
-            "steps": self._steps,
-            "updates": self._updates,
-            "owed": self._owed,
-            "random": self._random.bit_generator.state,
-        }
-        return LearnerState(arrays, values)
+        """Return all that the method and its side hold."""
+        state = super().state()
+        side = {_SIDE + name: array for name, array in self._side.saved().items()}
+        return LearnerState({**state.arrays, **side}, state.values)
 
     def load(self, state: LearnerState) -> None:
         """Go on from :meth:`state`; AgentError if it is of another configuration."""
-        for prefix, net in self._nets().items():
-            load_module(net, state.arrays, prefix)
-        load_optimizer(self._optimizer, state.arrays, "optimizer")
-        self._memory.load(_under(state.arrays, _MEMORY))
-        self._side.restore(_under(state.arrays, _SIDE))
-        values = state.values
-        self._steps, self._updates, self._owed = values["steps"], values["updates"], values["owed"]
-        self._random.bit_generator.state = values["random"]
+        super().load(state)
+        self._side.restore(
+            {name.removeprefix(_SIDE): a for name, a in state.arrays.items() if name.startswith(_SIDE)}
+        )
 
-    def _nets(self) -> dict[str, nn.Module]:
+    def nets(self) -> Mapping[str, nn.Module]:
+        """Return the networks, their targets and the average."""
         return {
             "agent": self._net.agent,
             "mixer": self._net.mixer,
@@ -311,6 +268,6 @@ class QmixLearner:
             "average": self._average,
         }
 
-
-def _under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Arrays:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Return the one optimizer."""
+        return {"optimizer": self._optimizer}
