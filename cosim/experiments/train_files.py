@@ -199,14 +199,32 @@ def policy_name(plan: TrainPlan) -> str:
 
 
 def install(policy: Path, agent: str) -> Path:
-    """Copy a policy, its JSON and its curve to ``data/policies/PAPER`` of the working folder; return where it went.
+    """Put a policy, its JSON and its curve into ``data/policies/PAPER`` of the working folder; return where it went.
 
-    The curve becomes ``NAME.curve.csv`` with one row a leg.
+    The curve becomes ``NAME.curve.csv`` with one row a leg.  Folders of this machine are left out of what it says.
     """
     home = Path("data") / "policies" / agent.partition(".")[0]
     home.mkdir(parents=True, exist_ok=True)
-    for path in (policy, policy.with_suffix(".json")):
-        shutil.copyfile(path, home / path.name)
+    read = read_policy(policy, agent)
+    about = portable(read.about, policy.stem)
+    write_atomically(home / policy.name, to_bytes(read.arrays, about), sync=False)
+    write_atomically(home / f"{policy.stem}.json", to_json(about, sort=True), sync=False)
     legs = by_leg(policy.with_name(WHOLE)).write_csv(float_precision=6)
     write_atomically(home / f"{policy.stem}.curve.csv", legs.encode(), sync=False)
     return home / policy.name
+
+
+def portable(about: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return what a policy says of itself without folders of the machine on which it was made.
+
+    The command begins with ``cosim``, and an absolute folder of its output becomes ``runs/train/NAME``.
+    """
+    command = ["cosim", *list(about.get("command", []))[1:]]
+    for at, word in enumerate(command):
+        if at and command[at - 1] == "--out" and Path(word).is_absolute():
+            command[at] = f"runs/train/{name}"
+    git = {
+        package: {key: value for key, value in (state or {}).items() if key != "root"}
+        for package, state in about.get("git", {}).items()
+    }
+    return {**about, "command": command, "git": git}
