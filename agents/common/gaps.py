@@ -44,6 +44,11 @@ def turning_gap(speed: Floats, leader: Floats) -> Floats:
     return STANDSTILL_GAP + np.maximum(speed**2 * (0.5 / BRAKING) - leader**2 * (0.5 / LEADER_BRAKING), 0.0)
 
 
+def alike_gap(speed: Floats, other: Floats) -> Floats:
+    """Return the gap (m) that is used up if a vehicle and a slower one ahead (m/s) both brake until they stand."""
+    return np.asarray(np.maximum(speed**2 - other**2, 0.0) * (0.5 / BRAKING))
+
+
 def following_gap(s: Floats, speed: Floats, closing: Floats) -> Floats:
     """Return the gap (m) needed behind a leader; ``closing`` is the own speed minus the leader's (m/s)."""
     needed = STANDSTILL_GAP + TIME_GAP * speed + braking_gap(closing)
@@ -73,9 +78,10 @@ def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
     over = zone[..., _LANE] - lane
     ahead = by >= 0
     gap = np.abs(by) - BODY
-    closing = speed - leader
-    surplus = braking_gap(np.where(ahead, closing, -closing))
     human = zone[..., _CAV] == 0
+    # A human driver behind brakes as hard as it takes; a CAV ahead may brake on, as hard as the one behind it can.
+    rear, front = np.where(ahead, speed, leader), np.where(ahead, leader, speed)
+    surplus = np.where(human, braking_gap(rear - front), alike_gap(rear, front))
     # A CAV brakes no harder than this one can, and not before this one sees it a step later.
     turning = turning_gap(speed, leader) * ((s > TURNS_BEYOND) & human)
     apart = np.where(human, STANDSTILL_GAP + TIME_GAP * speed, SIDE_GAP)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agents.common.gaps import BODY, NO_CHANGE_BEYOND, following_gap, guarded, side_gap
+from agents.common.gaps import BODY, NO_CHANGE_BEYOND, SIDE_GAP, alike_gap, following_gap, guarded, side_gap
 
 BRAKE_IN_LANE = 3
 
@@ -33,18 +33,22 @@ def test_alone_everything_goes_until_just_before_the_junction() -> None:
 @pytest.mark.parametrize("cav", [0, 1])
 def test_nobody_accelerates_or_keeps_speed_into_a_leader(cav: int) -> None:
     own, closing = np.float64(15.0), np.float64(5.0)
-    needed = BODY + (side_gap(closing) if cav else following_gap(np.float64(60.0), own, closing))
+    alike = SIDE_GAP + alike_gap(own, own - closing)
+    needed = BODY + (alike if cav else following_gap(np.float64(60.0), own, closing))
     for spare, pedals in ((-0.1, [True, False, False]), (0.5, [True, True, False]), (1.1, [True] * 3)):
         assert allowed((60.0, 2, 15.0, 1), (60.0 + needed + spare, 2, 10.0, cav))[0, 3:6].tolist() == pedals
 
 
+@pytest.mark.parametrize("cav", [0, 1])
 @pytest.mark.parametrize("ahead", [True, False])
-def test_a_lane_is_entered_only_where_the_rear_vehicle_can_brake_in_time(ahead: bool) -> None:
+def test_a_lane_is_entered_only_where_the_rear_vehicle_can_brake_in_time(ahead: bool, cav: int) -> None:
     gap = BODY + side_gap(np.float64(4.0))
+    if cav:
+        gap = BODY + SIDE_GAP + alike_gap(np.float64(14.0), np.float64(10.0))
     own, other = (14.0, 10.0) if ahead else (10.0, 14.0)
     for spare in (-0.1, 0.1):
         at = 60.0 + (gap + spare if ahead else -gap - spare)
-        free = allowed((60.0, 1, own, 1), (at, 2, other, 1))[0]
+        free = allowed((60.0, 1, own, 1), (at, 2, other, cav))[0]
         assert free[6:9].any() == (spare > 0)
         assert free[:3].all()
 
@@ -73,11 +77,13 @@ def test_random_allowed_actions_never_collide(seed: int) -> None:
     """Hundreds of vehicles, all acting at once with what was allowed before anybody moved."""
     rng = np.random.default_rng(seed)
     s, lane, speed = np.empty(0), np.empty(0, dtype=np.int64), np.empty(0)
+    slow = np.empty(0, dtype=np.bool_)  # who brakes for a while, for no reason
     passed = 0
     for _ in range(1500):
         new = int(rng.integers(4))
         if rng.random() < 0.15 and not ((lane == new) & (s < 5.1 + BODY + 12.0)).any():
             s, lane, speed = np.append(s, 5.1), np.append(lane, new), np.append(speed, 10.0)
+            slow = np.append(slow, False)
         if not len(s):
             continue
         everyone = features(*((a, int(b), c, 1) for a, b, c in zip(s, lane, speed, strict=True)))
@@ -87,11 +93,13 @@ def test_random_allowed_actions_never_collide(seed: int) -> None:
         assert may[:, BRAKE_IN_LANE].all()
         # Accelerating and changing are likelier than braking, so that the road keeps moving.
         action = (rng.random(may.shape) * [3, 3, 3, 0.4, 1, 3, 3, 3, 3] * may).argmax(axis=1)
+        slow ^= rng.random(len(slow)) < np.where(slow, 0.03, 0.003)
+        action[slow] = BRAKE_IN_LANE
         speed = np.clip(speed + (action % 3 - 1) * 0.2, 0.0, 20.0)
         lane = lane + action // 3 - 1
         s = s + speed * 0.1
         passed += int((s >= 250.0).sum())
-        s, lane, speed = s[s < 250.0], lane[s < 250.0], speed[s < 250.0]
+        s, lane, speed, slow = (a[s < 250.0] for a in (s, lane, speed, slow))
         order = np.lexsort((s, lane))
         same = lane[order][1:] == lane[order][:-1]
         assert (np.diff(s[order])[same] >= BODY).all()
