@@ -23,11 +23,12 @@ class DdpgConfig(HybridConfig):
 
     memory: int = Field(2000, ge=1, description="joint decisions held; 20 000 of single vehicles (D)")
     batch: int = Field(256, ge=1, description="joint decisions a gradient step")
-    steps: int = Field(8, ge=1, description="gradient steps a round")
+    steps: int = Field(12, ge=1, description="gradient steps a round")
     follow: float = Field(0.01, gt=0, le=1, description="share by which target networks follow (tau)")
-    slower: float = Field(0.3, gt=0, description="learning rate of the continuous actor, of the others'")
-    patience: int = Field(3, ge=0, description="rounds in which Q alone learns")
-    noise: float = Field(0.1, ge=0, description="deviation of what is added to shares while learning")
+    share_gamma: float = Field(0.3, ge=0, lt=1, description="discount of Q; a share's effect is over soon")
+    slower: float = Field(0.1, gt=0, description="continuous actor's share of the learning rate")
+    patience: int = Field(4, ge=0, description="rounds in which Q alone learns")
+    noise: float = Field(0.2, ge=0, description="deviation of what is added to shares while learning")
 
 
 class MappoDdpg(HybridMappo):

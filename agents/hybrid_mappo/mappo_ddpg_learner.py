@@ -213,7 +213,7 @@ class MappoDdpgLearner:
             share = taken(self._pair_copy(after.inputs)[1], after.target)
             future = self._q_copy(self._seen(after, share, share)).squeeze(-1)
             goes_on = torch.from_numpy(~ended).to(future)[:, None]
-            wanted = batch.reward + config.gamma * goes_on * future
+            wanted = batch.reward + config.share_gamma * goes_on * future
         said = self._q(self._seen(batch, batch.share, batch.share)).squeeze(-1)
         loss = ((said - wanted) ** 2)[batch.present].mean()
         self._descend("q", loss, self._q)
