@@ -26,7 +26,7 @@ from agents.tpe_marl.gat import Edges, GatNet, GraphBatch, gat_loss
 from agents.tpe_marl.gat_agent import NAME, NET, GatActor, GatConfig
 from agents.tpe_marl.graph_policy import Floats, differences, sees
 from agents.tpe_marl.recurrent_actor import driving_role
-from agents.tpe_marl.team_rows import window_guard
+from agents.tpe_marl.team_rows import own_reward, window_guard
 from cosim.errors import AgentError
 from cosim.lockstep.learner import Setup, Window
 
@@ -65,24 +65,25 @@ def graph_rows(window: Window, config: GatConfig) -> Held:
     zone, row = window.shared["zone_features"], zone_rows(window)
     node = np.full(len(window) + 1, -1, dtype=np.int64)
     node[row[row >= 0]] = (row >= 0).nonzero()[0]
-    reward = window.reward
-    if config.reward == "own":
-        reward = np.where(window.next >= 0, window.shared["own_reward"].values[window.next], 0.0)
-    reward = (reward + config.reward_shift) * config.reward_scale
+    paid = own_reward(window).astype(np.float64) if config.reward == "own" else window.reward
+    reward = (paid + config.reward_shift) * config.reward_scale
     reward = reward - config.lane_change_cost * (window.values // 3 != 1)
     mask = np.ones((len(window), 9), dtype=np.bool_) if window.mask is None else window.mask
     if config.guard:
         mask = mask & window_guard(window)
+    # One row of nobody behind the window's: where who does not decide finds what it is said not to be.
     there = row >= 0
-    following = np.where(there, node[window.next[row]], -1)
-    goes_on = there & (window.next[row] >= 0) & ~window.terminated[row] & (following >= 0)
+    following = np.append(window.next, -1)[row]
+    settled = there & (following >= 0)
+    later = np.where(settled, node[following], -1)
+    goes_on = settled & ~np.append(window.terminated, True)[row] & (later >= 0)
     rows: Arrays = {
         "features": config.nodes()(zone.values.astype(np.float32)),
-        "decided": there & window.decided[row] & (window.next[row] >= 0),
-        "action": np.where(there, window.values[row], 0).astype(np.int8),
-        "reward": np.where(there, reward[row], 0.0).astype(np.float32),
-        "ahead": np.where(goes_on, following - np.arange(len(row)), 0).astype(np.int16),
-        "allowed": mask[row] | ~there[:, None],
+        "decided": settled & np.append(window.decided, False)[row],
+        "action": np.append(window.values, 0)[row].astype(np.int8),
+        "reward": np.append(reward, 0.0)[row].astype(np.float32),
+        "ahead": np.where(goes_on, later - np.arange(len(row)), 0).astype(np.int16),
+        "allowed": np.concatenate([mask, np.ones((1, 9), dtype=np.bool_)])[row],
         "terminated": ~goes_on,
     }
     return Held(zone.first, rows, {})

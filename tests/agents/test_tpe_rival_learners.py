@@ -26,7 +26,7 @@ from agents.tpe_marl.mappo_learner import MappoLearner
 from agents.tpe_marl.qmix_agent import Qmix, TpeQmix
 from cosim.errors import ScenarioError
 from cosim.experiments.windows import make_window
-from cosim.lockstep import ActionSpec, EpisodeInfo, Observations, RoleSpec
+from cosim.lockstep import Actions, ActionSpec, EpisodeInfo, Observations, RoleSpec
 from cosim.lockstep.learner import Setup, Window, trainable
 from cosim.lockstep.weights import to_bytes
 from cosim.randomness import entity_keys
@@ -369,3 +369,19 @@ def test_every_recipe_is_a_valid_configuration(kind: Any) -> None:
     assert recipe.gamma < literal.gamma == 0.99
     assert "tasks.{task}.kappa=30" in kind.recipes["default"].settings
     assert not any("kappa" in text for text in kind.recipes["literal"].settings)
+
+
+def test_a_window_in_which_nobody_decides_is_held_too() -> None:
+    """Human drivers alone, say: nodes without a row of their own."""
+    asked = [
+        replace(o, ids=o.ids[:0], obs=o.obs[:0], mask=None if o.mask is None else o.mask[:0], active=0,
+                reward=o.reward[:0], terminated=o.terminated[:0], truncated=o.truncated[:0],
+                shared={**o.shared, "own_reward": np.empty(0)})
+        for o in some_questions(5)
+    ]  # fmt: skip
+    answered = [Actions(np.empty(0, dtype=np.int64)) for _ in asked[:-1]]
+    window = make_window(0, info_of(), asked, answered)
+    held = graph_rows(window, GatConfig())
+    assert len(held.rows["features"]) == len(window.shared["zone_features"].values) > 0
+    assert not held.rows["decided"].any()
+    assert held.rows["terminated"].all()
