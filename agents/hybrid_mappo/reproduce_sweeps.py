@@ -216,7 +216,7 @@ def _item(sweep: Sweep) -> Item:
         cases=sweep.cases(),
         measures=(LATENCY, Measure("latency_gap")),
         quick=Size(seeds="3000:3004", overrides={DRAWS: 1, VALUES: 3}),
-        full=Size(seeds="3000:3048", overrides={DRAWS: 3, VALUES: 0}),
+        full=Size(seeds="3000:3048", overrides={DRAWS: 1, VALUES: 0}),
         published=f"hybrid_mappo_{sweep.item}.csv" if sweep.item != "fig9" else "",
         claims="hybrid_mappo_sweep_claims.csv",
         compute=compute(sweep),
