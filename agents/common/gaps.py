@@ -79,9 +79,9 @@ def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
     ahead = by >= 0
     gap = np.abs(by) - BODY
     human = zone[..., _CAV] == 0
-    # A human driver behind brakes as hard as it takes; a CAV ahead may brake on, as hard as the one behind it can.
+    # Who is ahead may brake on, for the junction or for another; a human driver behind brakes as hard as it takes.
     rear, front = np.where(ahead, speed, leader), np.where(ahead, leader, speed)
-    surplus = np.where(human, braking_gap(rear - front), alike_gap(rear, front))
+    surplus = np.where(human & ~ahead, braking_gap(rear - front), alike_gap(rear, front))
     # A CAV brakes no harder than this one can, and not before this one sees it a step later.
     turning = turning_gap(speed, leader) * ((s > TURNS_BEYOND) & human)
     apart = np.where(human, STANDSTILL_GAP + TIME_GAP * speed, SIDE_GAP)

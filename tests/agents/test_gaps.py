@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agents.common.gaps import BODY, NO_CHANGE_BEYOND, SIDE_GAP, alike_gap, following_gap, guarded, side_gap
+from agents.common.gaps import (
+    BODY,
+    NO_CHANGE_BEYOND,
+    SIDE_GAP,
+    STANDSTILL_GAP,
+    TIME_GAP,
+    alike_gap,
+    guarded,
+    side_gap,
+)
 
 BRAKE_IN_LANE = 3
 
@@ -33,8 +42,7 @@ def test_alone_everything_goes_until_just_before_the_junction() -> None:
 @pytest.mark.parametrize("cav", [0, 1])
 def test_nobody_accelerates_or_keeps_speed_into_a_leader(cav: int) -> None:
     own, closing = np.float64(15.0), np.float64(5.0)
-    alike = SIDE_GAP + alike_gap(own, own - closing)
-    needed = BODY + (alike if cav else following_gap(np.float64(60.0), own, closing))
+    needed = BODY + alike_gap(own, own - closing) + (SIDE_GAP if cav else STANDSTILL_GAP + TIME_GAP * own)
     for spare, pedals in ((-0.1, [True, False, False]), (0.5, [True, True, False]), (1.1, [True] * 3)):
         assert allowed((60.0, 2, 15.0, 1), (60.0 + needed + spare, 2, 10.0, cav))[0, 3:6].tolist() == pedals
 
@@ -43,7 +51,7 @@ def test_nobody_accelerates_or_keeps_speed_into_a_leader(cav: int) -> None:
 @pytest.mark.parametrize("ahead", [True, False])
 def test_a_lane_is_entered_only_where_the_rear_vehicle_can_brake_in_time(ahead: bool, cav: int) -> None:
     gap = BODY + side_gap(np.float64(4.0))
-    if cav:
+    if cav or ahead:
         gap = BODY + SIDE_GAP + alike_gap(np.float64(14.0), np.float64(10.0))
     own, other = (14.0, 10.0) if ahead else (10.0, 14.0)
     for spare in (-0.1, 0.1):
