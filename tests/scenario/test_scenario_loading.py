@@ -355,8 +355,10 @@ def test_the_highway_family_says_what_its_names_say() -> None:
             assert inflow.routes == {"left": 0.25, "straight": 0.5, "right": 0.25}
             assert (scenario.traffic.variant, scenario.step_us) == ("uni", 100_000)
             assert (scenario.warmup_us, scenario.duration_us) == (60_000_000, 180_000_000)
-            human = suffix == "_hdv"
-            assert scenario.tasks["driving"].agent == ("common.human" if human else "common.rule_based")
+            driver = "tpe_marl.tpe_qmix" if flow == 350 else "common.rule_based"
+            task = scenario.tasks["driving"]
+            assert task.agent == ("common.human" if suffix == "_hdv" else driver)
+            assert (task.weights is None) == (task.agent != "tpe_marl.tpe_qmix")
 
 
 def test_the_list_of_scenarios_holds_own_ones_before_shipped_ones(folder: Path) -> None:
