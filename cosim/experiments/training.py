@@ -252,7 +252,9 @@ class _Training:
         """Whether a multiple of *every* steps was passed in this leg, or the training ends with it."""
         return leg == self._legs - 1 or (every > 0 and self.steps // every > before // every)
 
-    def _collected(self, leg: int, rounds: int, crew: Collecting, learner: Learner) -> Iterator[dict[str, Any]]:
+    def _collected(
+        self, leg: int, rounds: int, crew: Collecting, learner: Learner
+    ) -> Iterator[dict[str, Any]]:
         """Collect and learn, round by round; give a row of the curve for each."""
         config = self.plan.training
         crew.start(learner.policy(explore=True), config.round)
