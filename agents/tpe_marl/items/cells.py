@@ -28,6 +28,8 @@ VARIANT = {"traffic.variant": "uni_noturn"}
 TRAINED_FLOW = 350
 TRAINED_SHARES = {25: 50, 50: 50, 75: 100, 100: 100}
 """At which CAV share the policy was trained that drives at a share."""
+PLAIN_SHARE = 50
+"""The CAV share of the scenarios whose names say none, %."""
 
 HUMAN, RULE = "human", "rule_based"
 METHODS = ("tpe_qmix", "qmix", "mappo", "maddpg", "gat_madqn")
@@ -79,8 +81,10 @@ def scenario(flow: int, share: int) -> str:
 
 def policies(method: str, share: int) -> tuple[Shipped, ...]:
     """Return the shipped policies of a method for a CAV share, by seed."""
-    trained = scenario(TRAINED_FLOW, TRAINED_SHARES[share])
-    return tuple(p for p in shipped() if (p.method, p.scenario) == (method, trained))
+    trained = [scenario(TRAINED_FLOW, TRAINED_SHARES[share])]
+    if TRAINED_SHARES[share] == PLAIN_SHARE:
+        trained.append(f"highway_{TRAINED_FLOW}vph")
+    return tuple(p for p in shipped() if p.method == method and p.scenario in trained)
 
 
 def overrides(method: str, variant: Mapping[str, Any] = VARIANT) -> dict[str, Any]:
