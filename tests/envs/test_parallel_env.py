@@ -335,7 +335,8 @@ def test_a_road_without_cavs_is_said_to_be_so(open_env: Opener) -> None:
     for worker in (False, True):
         env = open_env("traffic.inflow.cav_share=0", *quick, worker=worker)
         with pytest.raises(
-            ScenarioError, match=r"highway_350vph\.yaml:\d+: tasks\.driving: nobody to decide for came within 600 s"
+            ScenarioError,
+            match=r"highway_350vph\.yaml:\d+: tasks\.driving: nobody to decide for came within 600 s",
         ):
             env.reset()
         assert libsumo_is_free()

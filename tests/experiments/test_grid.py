@@ -113,7 +113,9 @@ def test_a_grid_is_scenarios_times_settings_times_agents_times_seeds():
 def test_without_seeds_and_agents_the_scenario_says_both():
     grid = read_grid("highway_350vph", overrides={"duration": ["5 s", "6 s"]})
     assert [c.seed for c in grid.cells] == [0, 0]
-    assert {g.agents for g in grid.groups} == {("driving=common.rule_based",)}
+    assert {g.agents for g in grid.groups} == {
+        ("driving=tpe_marl.tpe_qmix:tpe_marl/tpe_qmix-highway_350vph-s1",)
+    }
     assert grid.name == "highway_350vph"
 
 

@@ -119,7 +119,8 @@ def test_a_scenario_that_gives_no_tapes_is_refused_with_the_key() -> None:
     with pytest.raises(ScenarioError, match=r"highway\.yaml:\d+: traffic\.inflow\.cav_share.*fixed set"):
         agent_vehicles(load_scenario("highway_350vph"), find_net("highway_trifurcation"))
     with pytest.raises(
-        ScenarioError, match=r"highway\.yaml:\d+: tasks: one task must be .* of this scenario.s tasks: none"
+        ScenarioError,
+        match=r"highway_350vph\.yaml:\d+: tasks: one task must be .* of this scenario.s tasks: none",
     ):
         tapes_of(load_scenario("highway_350vph"))
     with pytest.raises(ScenarioError, match="no group of a CAV type"):

@@ -13,7 +13,8 @@ OURS = [name for name in tasks.names() if tasks.origin(name).startswith("cosim."
 
 @pytest.mark.parametrize("name", OURS)
 def test_our_own_tasks_keep_the_contract(name: str) -> None:
-    check_task(name)
+    # What a vehicle of migration uploads is drawn by its name.
+    check_task(name, order_free=name != "migration")
 
 
 def test_driving_with_continuous_actions_keeps_the_contract() -> None:
