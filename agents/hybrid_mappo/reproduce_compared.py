@@ -142,7 +142,10 @@ def checked(
         full=once,
     )
     with TemporaryDirectory(dir=folder) as out:
-        ran = batch(grid_of(lockstep, once), BatchOptions(out=Path(out) / "lockstep", jobs=jobs)).results
+        made = batch(grid_of(lockstep, once), BatchOptions(out=Path(out) / "lockstep", jobs=jobs))
+    if made.status == "interrupted":
+        raise KeyboardInterrupt
+    ran = made.results
     failed = ran.filter(pl.col("status") != "completed")
     if len(failed):
         raise AgentError(f"in lockstep with SUMO {failed['case'][0]} failed: {failed['error'][0]}")
