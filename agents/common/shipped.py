@@ -32,6 +32,11 @@ class Shipped:
         """The name by which ``--agent`` finds it."""
         return f"{self.paper}/{self.name}"
 
+    @property
+    def agent(self) -> str:
+        """The agent with these weights, as ``--agent`` takes it."""
+        return f"{self.paper}.{self.method}:{self.weights}"
+
     def file(self, ending: str = ".safetensors") -> Path | None:
         """Return what is shipped with it under its name and *ending*, None if there is nothing."""
         found = (home / f"{self.name}{ending}" for home in homes(self.paper))

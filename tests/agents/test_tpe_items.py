@@ -57,17 +57,19 @@ def test_the_difference_of_two_methods_has_scipy_s_interval() -> None:
 
 
 def test_a_policy_is_shipped_when_its_file_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells, "homes", lambda: (tmp_path,))
+    monkeypatch.setattr("agents.common.shipped.homes", lambda paper: (tmp_path,))
     assert cells.policies("tpe_qmix", 100) == ()
     for name in ("tpe_qmix-highway_350vph_cav100-s2", "tpe_qmix-highway_350vph_cav100-s1", "notes"):
         (tmp_path / f"{name}.safetensors").touch()
     (tmp_path / "tpe_qmix-highway_350vph_cav100-s1.curve.csv").touch()
     first, second = cells.policies("tpe_qmix", 75)
     assert (first.seed, second.seed) == (1, 2)
-    assert first.agent == "driving=tpe_marl.tpe_qmix:tpe_marl/tpe_qmix-highway_350vph_cav100-s1"
+    assert first.agent == "tpe_marl.tpe_qmix:tpe_marl/tpe_qmix-highway_350vph_cav100-s1"
     assert first.file(".curve.csv") is not None
     assert second.file(".curve.csv") is None
     assert cells.policies("tpe_qmix", 50) == ()
+    (tmp_path / "tpe_qmix-highway_350vph-s1.safetensors").touch()
+    assert [policy.scenario for policy in cells.policies("tpe_qmix", 25)] == ["highway_350vph"]
 
 
 # -- trainings --

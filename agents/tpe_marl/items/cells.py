@@ -6,15 +6,13 @@ policies that are there when they are asked for, so a method without one is left
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agents.common.shipped import Shipped
+from agents.common.shipped import shipped as shipped_of
 from cosim.experiments.papers import Case, Measure
 from cosim.plots.quantities import Quantity
-from cosim.resources import share as shipped_folder
 
 if TYPE_CHECKING:
     from cosim.recording import Run
@@ -34,44 +32,11 @@ PLAIN_SHARE = 50
 HUMAN, RULE = "human", "rule_based"
 METHODS = ("tpe_qmix", "qmix", "mappo", "maddpg", "gat_madqn")
 """The paper's five, in its order of merit."""
-HOME = Path("data/policies/tpe_marl")
-
-_NAME = re.compile(r"(?P<method>\w+)-(?P<scenario>\w+)-s(?P<seed>\d+)\.safetensors")
-
-
-@dataclass(frozen=True, order=True, slots=True)
-class Shipped:
-    """A shipped policy, named as its file."""
-
-    method: str
-    scenario: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """METHOD-SCENARIO-sSEED."""
-        return f"{self.method}-{self.scenario}-s{self.seed}"
-
-    @property
-    def agent(self) -> str:
-        """The option ``--agent`` that lets it drive."""
-        return f"driving=tpe_marl.{self.method}:tpe_marl/{self.name}"
-
-    def file(self, ending: str) -> Path | None:
-        """Return what is shipped with it under its name and *ending*, None if there is nothing."""
-        return next((p for home in homes() if (p := home / f"{self.name}{ending}").exists()), None)
-
-
-def homes() -> tuple[Path, ...]:
-    """Return the folders in which policies are looked for: that of the working folder, then the packaged one."""
-    return HOME, shipped_folder() / HOME
 
 
 def shipped() -> tuple[Shipped, ...]:
     """Return all shipped policies, in order of method, scenario and seed."""
-    names = {path.name for home in homes() for path in home.glob("*.safetensors")}
-    found = [m for name in sorted(names) if (m := _NAME.fullmatch(name))]
-    return tuple(sorted(Shipped(m["method"], m["scenario"], int(m["seed"])) for m in found))
+    return shipped_of("tpe_marl")
 
 
 def scenario(flow: int, share: int) -> str:
@@ -106,7 +71,7 @@ def case(
     agents = {HUMAN: (), RULE: ("driving=common.rule_based",)}.get(method)
     if agents is None:
         assert policy is not None
-        agents = (policy.agent,)
+        agents = (f"driving={policy.agent}",)
     return Case(
         name=name or f"{method}-{flow}-{share:03d}",
         scenario=scenario(flow, share),
