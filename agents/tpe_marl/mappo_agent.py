@@ -226,7 +226,7 @@ class MappoActor:
 
 
 class Mappo(TrainedAgent):
-    """The agent: takes the likeliest action by trained weights."""
+    """The agent: draws by trained weights (``temperature`` 0: takes the likeliest action)."""
 
     name: ClassVar[str] = NAME
     Config: ClassVar[type[BaseModel]] = MappoConfig
