@@ -9,5 +9,10 @@ Deciding: ``foresight`` the loads reckoned with, ``deciders`` rules without lear
 ``hybrid_mappo`` and ``mappo_ddpg`` are the trained agents, ``config`` and ``recipes`` what can be set of them.
 
 Learning, on tapes: ``playing`` and ``rollout`` play episodes, ``tape_crew`` collects and evaluates for ``cosim train``,
-``nets``, ``critics`` and ``central_state`` are what learns, ``hybrid_mappo_learner`` and ``mappo_ddpg_learner`` how.
+``nets``, ``critics`` and ``central_state`` are what learns (``sizes``: how wide), ``hybrid_mappo_learner`` and
+``mappo_ddpg_learner`` how; ``train_predictor`` is the command that trains predictors.
+
+Items of ``cosim reproduce``: ``reproduce`` lists them, ``contenders`` says who plays, ``reproduce_compared`` with
+``compared_tables`` has Fig. 6 and the remote layout, ``reproduce_sweeps`` Figs 7 to 11, ``reproduce_predictor`` Table II
+and Fig. 5, ``reproduce_models`` the two latency models.
 """

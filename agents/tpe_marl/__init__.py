@@ -8,5 +8,5 @@ remember, ``team_rows`` how windows are held, ``recipes`` how trainings go.
 Parts, NumPy only: ``topology`` the game topology tensor, ``visits`` how often one was seen, ``heatmap`` policy
 diversity, ``inputs`` what networks are shown, ``graph_policy`` acting of the graph network.  With torch:
 ``topology_net`` the network that predicts topologies, ``qmix`` mixer and loss, ``gat``, ``actor_critic`` (MAPPO and
-MADDPG) the rivals'.  Each is imported by who needs it.
+MADDPG) the rivals'.  Each is imported by who needs it.  ``reproduce`` lists the paper's items, ``items`` makes them.
 """
