@@ -8,11 +8,11 @@ Deciding: ``foresight`` the loads reckoned with, ``deciders`` rules without lear
 ``acting`` the trained actors in NumPy, ``guide`` the rule they may start from, ``reading`` observations as questions.
 ``hybrid_mappo`` and ``mappo_ddpg`` are the trained agents, ``config`` and ``recipes`` what can be set of them.
 
-Learning, on tapes: ``playing`` and ``rollout`` play episodes, ``tape_crew`` collects and evaluates for ``cosim train``,
-``nets``, ``critics`` and ``central_state`` are what learns (``sizes``: how wide), ``hybrid_mappo_learner`` and
-``mappo_ddpg_learner`` how; ``train_predictor`` is the command that trains predictors.
+Learning, on tapes: ``playing`` and ``rollout`` play episodes, ``tape_crew`` collects and evaluates for ``cosim
+train``, ``nets``, ``critics`` and ``central_state`` are what learns (``sizes``: how wide), ``hybrid_mappo_learner``
+and ``mappo_ddpg_learner`` how; ``train_predictor`` is the command that trains predictors.
 
 Items of ``cosim reproduce``: ``reproduce`` lists them, ``contenders`` says who plays, ``reproduce_compared`` with
-``compared_tables`` has Fig. 6 and the remote layout, ``reproduce_sweeps`` Figs 7 to 11, ``reproduce_predictor`` Table II
-and Fig. 5, ``reproduce_models`` the two latency models.
+``compared_tables`` has Fig. 6 and the remote layout, ``reproduce_sweeps`` Figs 7 to 11, ``reproduce_predictor`` Table
+II and Fig. 5, ``reproduce_models`` the two latency models.
 """

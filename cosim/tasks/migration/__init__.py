@@ -1,11 +1,12 @@
 """Avatar migration: every slot each vehicle picks a target RSU and the share of its task to pre-migrate there.
 
-Chen et al., arXiv 2306.14683.  ``latency`` has equations (1) to (10) as pure functions, ``draws`` the keyed random
+Chen et al., arXiv 2306.14683. ``latency`` has equations (1) to (10) as pure functions, ``draws`` the keyed random
 numbers, ``space`` RSUs, masks and residence times, ``episode`` the queues and the settling of joint decisions,
 ``observation`` the four observation sets, ``tape`` recorded mobility, ``recording`` its way from a SUMO run, and
-``batch`` many tapes stepped together.  In lockstep, ``fleet`` knows the agent vehicles, ``models`` has the latency
+``batch`` many tapes stepped together. In lockstep, ``fleet`` knows the agent vehicles, ``models`` has the latency
 models behind one interface, ``queues`` the one on the network layer, ``options`` what a scenario may set, ``metrics``
-the measures, ``picture`` what sumo-gui shows, and ``task`` puts them together.  Decisions never change the traffic: a tape gives the rewards of lockstep to the bit.
+the measures, ``picture`` what sumo-gui shows, and ``task`` puts them together. Decisions never change the traffic: a
+tape gives the rewards of lockstep to the bit.
 """
 
 from cosim.tasks.migration.batch import TapeBatch
