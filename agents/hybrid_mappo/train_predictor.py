@@ -17,11 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from agents.hybrid_mappo.linear import LinearAr, constant_velocity, persistence
-from agents.hybrid_mappo.predictor import Predictor, ar_bytes, load, lstm_bytes
-from agents.hybrid_mappo.predictor_data import Box, Windows, split, tape_windows
-from agents.hybrid_mappo.predictor_scores import scores
-from agents.hybrid_mappo.predictor_training import CURVE, RECIPES, PredictorConfig, recipe, train_predictor
+from agents.hybrid_mappo.predictor import (
+    LinearAr,
+    Predictor,
+    ar_bytes,
+    constant_velocity,
+    load,
+    lstm_bytes,
+    persistence,
+)
+from agents.hybrid_mappo.predictor.data import Box, Windows, split, tape_windows
+from agents.hybrid_mappo.predictor.scores import scores
+from agents.hybrid_mappo.predictor.training import CURVE, RECIPES, PredictorConfig, recipe, train_predictor
 from cosim.errors import CosimError
 from cosim.experiments.axes import parse_seeds
 from cosim.experiments.tapes import record_tapes

@@ -11,10 +11,9 @@ import pytest
 from migration_tapes import a_tape
 
 from agents.common import shipped as shipping
-from agents.hybrid_mappo import contenders as c
-from agents.hybrid_mappo import reproduce_compared as compared
-from agents.hybrid_mappo import reproduce_sweeps as sweeps
-from agents.hybrid_mappo.compared_tables import goals
+from agents.hybrid_mappo.items import compared, sweeps
+from agents.hybrid_mappo.items import contenders as c
+from agents.hybrid_mappo.items.compared_tables import goals
 from agents.hybrid_mappo.reproduce import PAPER
 from cosim.experiments.papers import Material, Size, read_published
 from cosim.experiments.reproduction import check_paper

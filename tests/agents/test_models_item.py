@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from agents.hybrid_mappo.reproduce_models import ITEMS, MODELS, compared
+from agents.hybrid_mappo.items.models import ITEMS, MODELS, compared
 from cosim.experiments.papers import Material, Paper
 from cosim.experiments.reproduction import check_paper
 

@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agents.common.networks import module_arrays, parameter_count
-from agents.hybrid_mappo.linear import LinearAr, constant_velocity, persistence
-from agents.hybrid_mappo.predictor import Frame, Lstm, ar_bytes, load, lstm_bytes
-from agents.hybrid_mappo.predictor_data import (
+from agents.hybrid_mappo.predictor import (
+    Frame,
+    LinearAr,
+    Lstm,
+    ar_bytes,
+    constant_velocity,
+    load,
+    lstm_bytes,
+    persistence,
+)
+from agents.hybrid_mappo.predictor.data import (
     PAST,
     Box,
     Windows,
@@ -23,8 +31,8 @@ from agents.hybrid_mappo.predictor_data import (
     in_training,
     split,
 )
-from agents.hybrid_mappo.predictor_net import PredictorNet
-from agents.hybrid_mappo.predictor_scores import scores, table2
+from agents.hybrid_mappo.predictor.net import PredictorNet
+from agents.hybrid_mappo.predictor.scores import scores, table2
 from agents.hybrid_mappo.workload import predicted_counts, predicted_load, predicted_station
 from cosim.errors import ScenarioError
 from cosim.lockstep.weights import to_bytes

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.hybrid_mappo.linear import LinearAr
-from agents.hybrid_mappo.predictor import Lstm, load
-from agents.hybrid_mappo.reproduce_predictor import FIG5, ITEMS, TABLE2, TAPES, fresh_tapes
+from agents.hybrid_mappo.items.prediction import FIG5, ITEMS, TABLE2, TAPES, fresh_tapes
+from agents.hybrid_mappo.predictor import LinearAr, Lstm, load
 from agents.hybrid_mappo.train_predictor import main
 from cosim.experiments.papers import Material, Paper, Size
 from cosim.experiments.reproduction import check_paper

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.hybrid_mappo.linear import LinearAr
-from agents.hybrid_mappo.predictor_data import Box, Windows, cut_windows, split
-from agents.hybrid_mappo.predictor_scores import table2
-from agents.hybrid_mappo.predictor_training import CURVE, PredictorConfig, recipe, train_predictor
+from agents.hybrid_mappo.predictor.data import Box, Windows, cut_windows, split
+from agents.hybrid_mappo.predictor.linear import LinearAr
+from agents.hybrid_mappo.predictor.scores import table2
+from agents.hybrid_mappo.predictor.training import CURVE, PredictorConfig, recipe, train_predictor
 from cosim.errors import ScenarioError
 
 BOX = Box.of([0.0, -10.0], [1000.0, 10.0])

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agents.hybrid_mappo.contenders import BASE, BOUND, OURS, WITHOUT, ratio
 from agents.hybrid_mappo.foresight import NONE, PERFECT
+from agents.hybrid_mappo.items.contenders import BASE, BOUND, OURS, WITHOUT, ratio
 from cosim.plots.intervals import Interval, mean_interval
 from cosim.plots.quantities import plus_minus
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.hybrid_mappo.predictor_data import Box
+from agents.hybrid_mappo.predictor.data import Box
 from agents.hybrid_mappo.workload import predicted_station
 
 Floats = NDArray[np.float64]

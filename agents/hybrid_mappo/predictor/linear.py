@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.hybrid_mappo.predictor_data import PAST, Box, Windows, filled
+from agents.hybrid_mappo.predictor.data import PAST, Box, Windows, filled
 
 Floats = NDArray[np.float64]
 

@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from agents.common.shipped import Shipped
-from agents.hybrid_mappo.compared_tables import foreseen, goals, latencies, policies, trainings
-from agents.hybrid_mappo.contenders import (
+from agents.hybrid_mappo.foresight import NONE
+from agents.hybrid_mappo.items.compared_tables import foreseen, goals, latencies, policies, trainings
+from agents.hybrid_mappo.items.contenders import (
     BASE,
     OURS,
     PAPER,
@@ -27,7 +28,6 @@ from agents.hybrid_mappo.contenders import (
     methods,
     stage_of,
 )
-from agents.hybrid_mappo.foresight import NONE
 from cosim.errors import AgentError
 from cosim.experiments.axes import parse_seeds
 from cosim.experiments.batches import BatchOptions, batch

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.hybrid_mappo.compared_tables import latencies
-from agents.hybrid_mappo.contenders import OURS, TRAINED, by_tape, contenders, evaluate, ratio, stage_of
-from agents.hybrid_mappo.reproduce_compared import DRAWS, KEPT, LATENCY, TRAFFIC, traffic
+from agents.hybrid_mappo.items.compared import DRAWS, KEPT, LATENCY, TRAFFIC, traffic
+from agents.hybrid_mappo.items.compared_tables import latencies
+from agents.hybrid_mappo.items.contenders import OURS, TRAINED, by_tape, contenders, evaluate, ratio, stage_of
 from cosim.experiments.axes import parse_seeds
 from cosim.experiments.papers import Case, Item, Material, Measure, Size, read_published
 from cosim.plots.intervals import mean_interval

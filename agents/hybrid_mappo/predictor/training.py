@@ -25,10 +25,10 @@ from agents.common.networks import (
     optimizer_arrays,
     set_learning_rate,
 )
-from agents.hybrid_mappo.predictor import NET, POSITION, Frame, Lstm
-from agents.hybrid_mappo.predictor_data import Box, Windows
-from agents.hybrid_mappo.predictor_net import DROPOUT, HIDDEN, PredictorNet
-from agents.hybrid_mappo.predictor_scores import table2
+from agents.hybrid_mappo.predictor.data import Box, Windows
+from agents.hybrid_mappo.predictor.lstm import NET, POSITION, Frame, Lstm
+from agents.hybrid_mappo.predictor.net import DROPOUT, HIDDEN, PredictorNet
+from agents.hybrid_mappo.predictor.scores import table2
 from cosim.errors import AgentError, ScenarioError
 from cosim.experiments import checkpoint as checkpoints
 from cosim.experiments.checkpoint import Checkpoint

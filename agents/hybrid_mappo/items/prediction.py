@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agents.hybrid_mappo.linear import constant_velocity, persistence
-from agents.hybrid_mappo.predictor import Predictor, load
-from agents.hybrid_mappo.predictor_data import PAST, Box, tape_windows
-from agents.hybrid_mappo.predictor_scores import scores
+from agents.hybrid_mappo.predictor import Predictor, constant_velocity, load, persistence
+from agents.hybrid_mappo.predictor.data import PAST, Box, tape_windows
+from agents.hybrid_mappo.predictor.scores import scores
 from cosim.experiments.axes import parse_seeds
 from cosim.experiments.papers import Case, Item, Material, Measure, Size
 from cosim.experiments.tapes import record_tapes
