@@ -32,6 +32,12 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _S, _LANE, _SPEED, _CAV = range(4)  # columns of the features
+_COLUMNS = 4
+_SCALE = np.array([ROAD_LENGTH, 1, SPEED_SCALE, 1], dtype=np.float32)
+_OVER = np.arange(-2, 3, dtype=np.float32)[:, None, None]
+"""By how many lanes another may be to the left of a vehicle."""
+_ENOUGH = np.array([-np.finfo(np.float32).max, 0.0, MARGIN], dtype=np.float32)
+"""Room (m) in a lane that lets a vehicle brake there, keep its speed, accelerate; where it is blocked there is none."""
 
 
 def braking_gap(closing: Floats) -> Floats:
@@ -72,33 +78,41 @@ def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
     Of two vehicles that want the same middle lane from both sides the one ahead has the right of way (of equals the
     one further right); an HDV always has it, because nobody knows what it does.
     """
-    s, lane = features[:, _S, None] * ROAD_LENGTH, features[:, _LANE, None]
-    speed, leader = features[:, _SPEED, None] * SPEED_SCALE, zone[..., _SPEED] * SPEED_SCALE
-    by = zone[..., _S] * ROAD_LENGTH - s
-    over = zone[..., _LANE] - lane
+    own, others = features[:, :_COLUMNS] * _SCALE, zone[..., :_COLUMNS] * _SCALE
+    s, speed, leader = own[:, _S, None], own[:, _SPEED, None], others[..., _SPEED]
+    by = others[..., _S] - s
     ahead = by >= 0
     gap = np.abs(by) - BODY
-    human = zone[..., _CAV] == 0
-    # Who is ahead may brake on, for the junction or for another; a human driver behind brakes as hard as it takes.
-    rear, front = np.where(ahead, speed, leader), np.where(ahead, leader, speed)
-    surplus = np.where(human & ~ahead, braking_gap(rear - front), alike_gap(rear, front))
+    human = others[..., _CAV] == 0
+    # Who is ahead may brake on, for the junction or for another: alike_gap(), whichever of the two is in front.
+    slower = np.square(speed) - np.square(leader)
+    surplus = np.maximum(np.where(ahead, slower, -slower), 0.0) * (0.5 / BRAKING)
+    if np.count_nonzero(human):
+        spare, tight = _beside_humans(s, speed, leader, ahead, gap, human, surplus)
+    else:
+        surplus += SIDE_GAP
+        spare, tight = gap - surplus, gap < surplus
+    over = others[..., _LANE] - own[:, _LANE, None] == _OVER
+    # The other may come in from beyond: an HDV, or a CAV with the right of way.
+    over[0] &= ahead | human
+    over[4] &= (by > 0) | human
+    blocked = (over[1::2] | over[::4]) & tight
+    over[2] &= by > 0
+    spare = np.where(over[1:4] & ahead, spare, np.inf)
+    np.copyto(spare[::2], -np.inf, where=blocked)
+    room = np.minimum.reduce(spare, axis=2, initial=np.inf)
+    np.copyto(room[::2], -np.inf, where=s[:, 0] >= NO_CHANGE_BEYOND)
+    return np.asarray(room.T[:, :, None] >= _ENOUGH).reshape(len(features), ACTIONS)
+
+
+def _beside_humans(
+    s: Floats, speed: Floats, leader: Floats, ahead: Bools, gap: Floats, human: Bools, surplus: Floats
+) -> tuple[Floats, Bools]:
+    """Return what is spare of the gaps and which are too tight to move in, (n, N), where some are HDVs' (*human*)."""
+    # A human driver behind brakes as hard as it takes.
+    surplus = np.where(human & ~ahead, braking_gap(leader - speed), surplus)
     # A CAV brakes no harder than this one can, and not before this one sees it a step later.
     turning = turning_gap(speed, leader) * ((s > TURNS_BEYOND) & human)
     apart = np.where(human, STANDSTILL_GAP + TIME_GAP * speed, SIDE_GAP)
     spare = gap - np.maximum(apart + surplus, turning)
-    tight = gap < np.maximum(SIDE_GAP + surplus, turning * ahead)
-    # The other may come in from beyond: an HDV, or a CAV with the right of way.
-    yields = tight & ((by > 0) | (ahead & (over < 0)) | human)
-    too_late = s[:, 0] >= NO_CHANGE_BEYOND
-    spare = np.where(ahead, spare, np.inf)
-    out = np.ones((len(features), ACTIONS), dtype=np.bool_)
-    for side in (-1, 0, 1):
-        there, at = over == side, 3 * side + 3
-        mine = there if side else there & (by > 0)
-        room = np.where(mine, spare, np.inf).min(axis=1, initial=np.inf)
-        out[:, at + 1] = room >= 0
-        out[:, at + 2] = room >= MARGIN
-        if side:
-            blocked = ((there & tight) | ((over == 2 * side) & yields)).any(axis=1) | too_late
-            out[blocked, at : at + 3] = False
-    return out
+    return spare, gap < np.maximum(SIDE_GAP + surplus, turning * ahead)
