@@ -8,6 +8,8 @@ changes just before the junction, and changes into gaps that braking at 2 m/s^2 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +30,7 @@ NO_CHANGE_BEYOND = 240.0
 MARGIN = 1.0
 """Gap beyond what following needs from which on a vehicle may accelerate, m."""
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
 _S, _LANE, _SPEED, _CAV = range(4)  # columns of the features
