@@ -88,28 +88,25 @@ class Inputs:
         for column, divisor in divide:
             self._factor[column] = 1.0 / divisor
         self._width = width
-        # A pair (a, b) is the number a * values of b + b; a single column is a pair with nothing.
-        self._first = np.repeat([c for c, _ in one_hot] + [c[0] for c in cross], self._counts(one_hot, cross))
-        self._second = np.repeat([0] * len(one_hot) + [c[2] for c in cross], self._counts(one_hot, cross))
-        scales = [(1, 0)] * len(one_hot) + [(c[3], 1) for c in cross]
-        self._scales = np.repeat(np.array(scales or [(0, 0)]), self._counts(one_hot, cross) or [0], axis=0)
-        numbers = [np.arange(n) for n in self._counts(one_hot, cross)]
-        self._values = np.concatenate([*numbers, np.empty(0)]).astype(np.float32)
-        self._scales = self._scales.T.astype(np.float32)
-        self._plain = not cross
+        # What is spelt out are numbers: a column as it is, or a * values of b + b of a pair of columns (a, b).
+        counts = [n for _, n in one_hot] + [a * b for _, a, _, b in cross]
+        self._numbers = np.zeros((width, sum(counts)), dtype=np.float32)
+        self._values = np.empty(sum(counts), dtype=np.float32)
+        ends = np.cumsum(counts).tolist()
+        places = [slice(end - n, end) for end, n in zip(ends, counts, strict=True)]
+        for place, n in zip(places, counts, strict=True):
+            self._values[place] = np.arange(n)
+        for (column, _), place in zip(one_hot, places, strict=False):
+            self._numbers[column, place] = 1
+        for (first, _, second, b), place in zip(cross, places[len(one_hot) :], strict=True):
+            self._numbers[first, place] += b
+            self._numbers[second, place] += 1
         self.size = width + len(self._values)
 
-    @staticmethod
-    def _counts(one_hot: Sequence[tuple[int, int]], cross: Sequence[tuple[int, int, int, int]]) -> list[int]:
-        return [n for _, n in one_hot] + [a * b for _, a, _, b in cross]
-
-    def __call__(self, obs: Floats) -> Floats:
-        """Return (n, size) for observations (n, width)."""
-        out = np.empty((len(obs), self.size), dtype=np.float32)
+    def __call__(self, obs: Floats, out: Floats | None = None) -> Floats:
+        """Return (n, size) for observations (n, width), in *out* if it is given."""
+        out = np.empty((len(obs), self.size), dtype=np.float32) if out is None else out
         np.multiply(obs, self._factor, out=out[:, : self._width])
         if self._values.size:
-            numbers = obs[:, self._first]
-            if not self._plain:
-                numbers = numbers * self._scales[0] + obs[:, self._second] * self._scales[1]
-            np.equal(numbers, self._values, out=out[:, self._width :], casting="unsafe")
+            np.equal(obs @ self._numbers, self._values, out=out[:, self._width :], casting="unsafe")
         return out

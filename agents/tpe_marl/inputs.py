@@ -25,26 +25,37 @@ Floats = NDArray[np.float32]
 
 _SPEED, _IS_CAV = 2, 3  # columns of a vehicle's features
 _FEATURE_SCALE = np.array([1, 3, 1, 1, 2, 10, 10, 10], dtype=np.float32)
-_ACTIONS = np.arange(ACTIONS)
+_ONE_HOT = np.eye(ACTIONS + 1, ACTIONS, dtype=np.float32)
+"""A row for each action; the last, which is also row -1, for :data:`NO_ACTION`."""
 
 
 def agent_inputs(
-    obs: Floats, last_action: NDArray[np.int64], inflow: Floats | None, prepare: Inputs | None = None
+    obs: Floats,
+    last_action: NDArray[np.int64],
+    inflow: Floats | None,
+    prepare: Inputs | None = None,
+    rested: Floats | None = None,
 ) -> Floats:
-    """Return input rows (n, d + 9 + 8).
+    """Return input rows (n, d + 9 + 8 + 1).
 
     Args:
         obs: (n, 38) observations; ``prepare`` turns them into (n, d).
         last_action: (n,) each vehicle's own last action, :data:`NO_ACTION` where it had none.
         inflow: (8,) of the instant or (n, 8) of the rows' instants; None leaves it out of the input.
+        rested: (n,) share that has passed of the time for which a lane is kept; None leaves it out.
     """
-    first = obs if prepare is None else prepare(obs)
-    width = first.shape[1]
-    out = np.empty((len(obs), width + ACTIONS + (0 if inflow is None else INFLOW)), dtype=np.float32)
-    out[:, :width] = first
-    np.equal(last_action[:, None], _ACTIONS, out=out[:, width : width + ACTIONS], casting="unsafe")
+    width = obs.shape[1] if prepare is None else prepare.size
+    more = (0 if inflow is None else INFLOW) + (0 if rested is None else 1)
+    out = np.empty((len(obs), width + ACTIONS + more), dtype=np.float32)
+    if prepare is None:
+        out[:, :width] = obs
+    else:
+        prepare(obs, out[:, :width])
+    out[:, width : width + ACTIONS] = _ONE_HOT.take(last_action, axis=0)
     if inflow is not None:
-        out[:, width + ACTIONS :] = inflow
+        out[:, width + ACTIONS : width + ACTIONS + INFLOW] = inflow
+    if rested is not None:
+        out[:, -1] = rested
     return out
 
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from agents.common.perceptron import Inputs
 from agents.common.recurrent_policy import RecurrentPolicy
-from agents.common.slots import Slots
 from agents.tpe_marl.inputs import INFLOW, NO_ACTION, Floats, agent_inputs
 from cosim.errors import AgentError, ScenarioError
 from cosim.lockstep.protocol import EpisodeInfo, Observations, RoleSpec
@@ -36,14 +35,17 @@ NEVER = 1 << 20
 """Decisions since the last change of lane of a vehicle that has made none."""
 
 
+_CHANGES_LANE = np.arange(ACTIONS) // 3 != 1
+
+
 def changes_lane(action: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Return which of the nine actions change lane."""
-    return np.asarray(action // 3 != 1)
+    return np.asarray(_CHANGES_LANE.take(action))
 
 
 def dwelling(since: NDArray[np.int64], dwell: int) -> NDArray[np.bool_]:
     """Return (n, 9): no change of lane while the last one is fewer than *dwell* decisions ago."""
-    return np.asarray((since >= dwell)[:, None] | ~changes_lane(np.arange(ACTIONS)))
+    return np.asarray((since >= dwell)[:, None] | ~_CHANGES_LANE)
 
 
 class InputRows:
@@ -63,6 +65,7 @@ class InputRows:
         except ValueError as error:
             raise ScenarioError(f"{name}: {error}") from None
         self.inflow, self.dwell = inflow, dwell
+        self._rested = (np.arange(dwell + 1) / np.float32(max(dwell, 1))).astype(np.float32)
         self.size = self.prepare.size + ACTIONS + (INFLOW if inflow else 0) + (1 if dwell else 0)
 
     def __call__(
@@ -77,11 +80,8 @@ class InputRows:
         ``since`` (n,): decisions since the last change of lane, wanted where there is a ``dwell``; then the last input
         is the share of it that has passed.
         """
-        rows = agent_inputs(obs, last_action, inflow if self.inflow else None, self.prepare)
-        if not self.dwell or since is None:
-            return rows
-        rested = np.minimum(since, self.dwell) / np.float32(self.dwell)
-        return np.column_stack([rows, rested]).astype(np.float32)
+        rested = None if since is None or not self.dwell else self._rested.take(since, mode="clip")
+        return agent_inputs(obs, last_action, inflow if self.inflow else None, self.prepare, rested)
 
 
 class Remembering:
@@ -90,11 +90,12 @@ class Remembering:
     def __init__(self, name: str, rows: InputRows) -> None:
         self._name, self._rows = name, rows
         self._net: RecurrentPolicy | None = None
-        self._slots = Slots(32, growing=True)
-        self._memory: Floats = np.zeros((32, 0), dtype=np.float32)
-        self._last = np.full(32, NO_ACTION)
-        self._since = np.full(32, NEVER)
-        self._at: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+        # Of the vehicles asked last, in their order.
+        self._ids: tuple[str, ...] = ()
+        self._keys: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        self._memory: Floats = np.empty((0, 0), dtype=np.float32)
+        self._last: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._since: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
     def load(self, weights: Mapping[str, NDArray[Any]], prefix: str) -> None:
         """Use these weights; AgentError if they are for other inputs."""
@@ -107,43 +108,43 @@ class Remembering:
                 f"{self._name}: weights for {net.inputs} inputs, but there are {self._rows.size}"
             )
         if self._memory.shape[1] != net.hidden:
-            self._memory = np.zeros((len(self._last), net.hidden), dtype=np.float32)
+            self._memory = np.zeros((len(self._ids), net.hidden), dtype=np.float32)
         self._net = net
 
     def clear(self) -> None:
         """Forget all vehicles."""
-        self._slots.clear()
+        self._follow(())
+
+    def _follow(self, ids: tuple[str, ...]) -> None:
+        """Bring what is remembered into the order of *ids*; who was not asked last begins with nothing."""
+        row = {name: k for k, name in enumerate(self._ids)}
+        at = np.array([row.get(name, -1) for name in ids], dtype=np.intp)
+        nothing = np.zeros((1, self._memory.shape[1]), dtype=np.float32)
+        self._memory = np.concatenate([self._memory, nothing])[at]
+        self._last = np.append(self._last, NO_ACTION)[at]
+        self._since = np.append(self._since, NEVER)[at]
+        self._ids, self._keys = ids, entity_keys(ids)
 
     def scores(self, observations: Observations) -> tuple[NDArray[np.uint64], Floats]:
         """Return the keys (n,) of the vehicles asked and the network's output (n, A), and remember."""
         if self._net is None:
             raise AgentError(f"{self._name}: was asked before it had weights")
         n = observations.active
-        if observations.truncated[:n].any():
+        if np.count_nonzero(observations.truncated[:n]):
             self.clear()
-        keys = entity_keys(observations.ids[:n])
-        at, entered = self._slots.assign(keys)
-        if self._slots.count > len(self._last):
-            more = self._slots.count - len(self._last)
-            self._memory = np.concatenate([self._memory, np.zeros((more, self._net.hidden), np.float32)])
-            self._last = np.concatenate([self._last, np.full(more, NO_ACTION)])
-            self._since = np.concatenate([self._since, np.full(more, NEVER)])
-        if entered.any():
-            self._memory[at[entered]] = 0.0
-            self._last[at[entered]] = NO_ACTION
-            self._since[at[entered]] = NEVER
+        ids = observations.ids[:n]
+        if ids != self._ids:
+            self._follow(ids)
         inflow = observations.shared["inflow"] if self._rows.inflow else None
-        scores, self._memory[at] = self._net(
-            self._rows(observations.obs[:n], self._last[at], inflow, self._since[at]), self._memory[at]
-        )
-        self._at = at
-        return keys, scores
+        rows = self._rows(observations.obs[:n], self._last, inflow, self._since)
+        scores, self._memory = self._net(rows, self._memory)
+        return self._keys, scores
 
     def acted(self, choice: NDArray[np.int64]) -> None:
         """Remember what the vehicles of the last :meth:`scores` do."""
-        self._last[self._at] = choice
-        self._since[self._at] = np.where(changes_lane(choice), 1, self._since[self._at] + 1)
+        self._last = choice
+        self._since = np.where(changes_lane(choice), 1, self._since + 1)
 
     def allowed(self) -> NDArray[np.bool_]:
         """Return (n, 9): a vehicle that has just changed lane stays in it for the dwell."""
-        return dwelling(self._since[self._at], self._rows.dwell)
+        return dwelling(self._since, self._rows.dwell)
