@@ -4,5 +4,5 @@ Each agent has a module of its own, so that naming one imports that one only. Pa
 and ``sampling`` choose, ``perceptron`` and ``recurrent_policy`` act in NumPy, ``networks`` and ``recurrent`` are
 their torch halves, ``replay``, ``window_memory`` and ``slots`` hold experience, ``td`` and ``ppo`` are losses,
 ``schedules`` change with time, ``trained`` and ``learning`` are what agents of trained weights and learners of
-windows have in common; ``gaps`` is a guard, ``shipped`` lists the policies that are there.
+networks have in common; ``gaps`` is a guard, ``shipped`` lists the policies that are there.
 """

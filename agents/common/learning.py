@@ -1,9 +1,9 @@
-"""What learners that hold whole windows have in common, with torch: counting, schedules, and saving all they hold."""
+"""What learners of networks have in common, with torch: acting, counting, schedules, and saving all they hold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from agents.common.networks import (
     set_learning_rate,
 )
 from agents.common.schedules import linear
-from agents.common.window_memory import WindowMemory
-from cosim.lockstep.learner import Actor, LearnerState, Setup, Window
+from agents.common.window_memory import WindowMemory, under
+from cosim.lockstep.learner import Actor, LearnerState, Setup
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 
 Arrays = dict[str, NDArray[Any]]
@@ -36,18 +36,38 @@ class Schedule(Protocol):
     def last_learning_rate(self) -> float: ...
 
 
-class WindowLearner:
-    """Base of a learner: it acts by its actor, holds windows and counts steps and gradient steps.
+class Counted(Protocol):
+    """Experience that says how many environment steps it took."""
+
+    @property
+    def steps(self) -> int: ...
+
+
+class Memory(Protocol):
+    """Experience held: a ring of transitions, whole windows or episodes."""
+
+    def state(self) -> Arrays:
+        """Return all that is held."""
+
+    def load(self, state: Mapping[str, NDArray[Any]], /) -> None:
+        """Hold what :meth:`state` gave."""
+
+
+M = TypeVar("M", bound=Memory | None)
+
+
+class NetLearner(Generic[M]):
+    """Base of a learner: it acts by its actor, counts steps and gradient steps, and saves all it holds.
 
     A method gives its networks and optimizers by name (:meth:`nets`, :meth:`optimizers`), in an order that does not
-    change; they are what :meth:`state` saves beside memory, counts and the generator.
+    change; they are what :meth:`state` saves beside *memory* (None: nothing is held over), counts and the generator.
     """
 
-    def __init__(self, setup: Setup, actor: Actor, memory: int) -> None:
+    def __init__(self, setup: Setup, actor: Actor, memory: M) -> None:
         self._actor, self._horizon = actor, setup.steps
         self._device = pick_device(setup.device)
         self._weights = torch.Generator().manual_seed(setup.seed % 2**63)
-        self._memory = WindowMemory(memory)
+        self._memory = memory
         self._random = np.random.default_rng(np.random.SeedSequence([setup.seed, 1]))
         self._steps = self._updates = 0
         self._owed = 0.0
@@ -77,15 +97,18 @@ class WindowLearner:
 
     # -- counting --
 
-    def took(self, window: Window, steps_per_update: float = 0.0) -> None:
+    def took(self, window: Counted, steps_per_update: float = 0.0) -> None:
         """Count the steps of a window, and the gradient steps they are worth."""
         self._steps += window.steps
         if steps_per_update:
             self._owed += window.steps / steps_per_update
 
-    def due(self, learn_from: int) -> int:
-        """Return how many gradient steps are due, none before so many steps; they are then no longer owed."""
-        if self._steps < learn_from:
+    def due(self, learn_from: int, had: int | None = None) -> int:
+        """Return how many gradient steps are due; they are then no longer owed.
+
+        None are before *had* (environment steps by default) reaches *learn_from*, nor owed from that time.
+        """
+        if (self._steps if had is None else had) < learn_from:
             self._owed = 0.0
         due = int(self._owed)
         self._owed -= due
@@ -115,7 +138,8 @@ class WindowLearner:
             arrays |= module_arrays(net, prefix)
         for prefix, optimizer in self.optimizers().items():
             arrays |= optimizer_arrays(optimizer, prefix)
-        arrays |= {_MEMORY + name: array for name, array in self._memory.state().items()}
+        if self._memory is not None:
+            arrays |= {_MEMORY + name: array for name, array in self._memory.state().items()}
         values = {
             "steps": self._steps,
             "updates": self._updates,
@@ -130,12 +154,18 @@ class WindowLearner:
             load_module(net, state.arrays, prefix)
         for prefix, optimizer in self.optimizers().items():
             load_optimizer(optimizer, state.arrays, prefix)
-        self._memory.load(
-            {name.removeprefix(_MEMORY): a for name, a in state.arrays.items() if name.startswith(_MEMORY)}
-        )
+        if self._memory is not None:
+            self._memory.load(under(state.arrays, _MEMORY))
         values = state.values
         self._steps, self._updates, self._owed = values["steps"], values["updates"], values["owed"]
         self._random.bit_generator.state = values["random"]
+
+
+class WindowLearner(NetLearner[WindowMemory]):
+    """A :class:`NetLearner` that holds *memory* whole windows."""
+
+    def __init__(self, setup: Setup, actor: Actor, memory: int) -> None:
+        super().__init__(setup, actor, WindowMemory(memory))
 
 
 def descend(

@@ -118,14 +118,15 @@ class WindowMemory:
             self._held.append(
                 Held(
                     np.array(first[number]),
-                    {k: np.array(a[where]) for k, a in _under(state, "rows.").items()},
-                    {k: np.array(a[number]) for k, a in _under(state, "instants.").items()},
+                    {k: np.array(a[where]) for k, a in under(state, "rows.").items()},
+                    {k: np.array(a[number]) for k, a in under(state, "instants.").items()},
                 )
             )
 
 
-def _under(state: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+def under(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names begin with *prefix*, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def gather(picks: list[Pick], rows: tuple[str, ...], instants: tuple[str, ...]) -> Draw:

@@ -16,11 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from agents.common.networks import PerceptronNet, load_module, module_arrays, soft_copy
+from agents.common.networks import PerceptronNet, soft_copy
 from agents.common.ppo import generalized_advantages, masked_log_probabilities
 from agents.hybrid_mappo.nets import ActorPair, CopiesNet, orthogonal, taken
 
 Arrays = dict[str, NDArray[Any]]
+
+CRITIC = "critic"
+"""Prefix of a critic's weights in a saved learner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +126,12 @@ class CentralValue(nn.Module):
     def settle(self) -> None:
         """After a round's updates: nothing."""
 
-    def arrays(self) -> Arrays:
-        """Return all that :meth:`load_arrays` needs."""
-        scale = np.array([self.scale.mean, self.scale.square, self.scale.weight])
-        return {**module_arrays(self, "critic"), "critic_scale": scale}
+    def extra(self) -> Arrays:
+        """Return all that :meth:`load_extra` needs beside the weights."""
+        return {"critic_scale": np.array([self.scale.mean, self.scale.square, self.scale.weight])}
 
-    def load_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from :meth:`arrays`."""
-        load_module(self, arrays, "critic")
+    def load_extra(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from :meth:`extra`."""
         self.scale.mean, self.scale.square, self.scale.weight = map(float, arrays["critic_scale"])
 
 
@@ -225,13 +226,12 @@ class ActionValues(nn.Module):
         for name in ("discrete", "continuous"):
             soft_copy(self.get_submodule(name + "_copy"), self.get_submodule(name), 1.0)
 
-    def arrays(self) -> Arrays:
-        """Return all that :meth:`load_arrays` needs."""
-        return {**module_arrays(self, "critic"), "critic_random": self._random.get_state().numpy().copy()}
+    def extra(self) -> Arrays:
+        """Return all that :meth:`load_extra` needs beside the weights."""
+        return {"critic_random": self._random.get_state().numpy().copy()}
 
-    def load_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from :meth:`arrays`."""
-        load_module(self, arrays, "critic")
+    def load_extra(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from :meth:`extra`."""
         self._random.set_state(torch.from_numpy(np.array(arrays["critic_random"])))
 
 

@@ -15,23 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from agents.common.networks import (
-    load_optimizer,
-    optimizer_arrays,
-    pick_device,
-    set_learning_rate,
-)
+from agents.common.learning import NetLearner
 from agents.common.ppo import clipped_policy_loss, entropy, normalized
-from agents.common.schedules import linear
 from agents.hybrid_mappo.config import HybridConfig
-from agents.hybrid_mappo.critics import ActionValues, Batch, CentralValue, Grades
+from agents.hybrid_mappo.critics import CRITIC, ActionValues, Batch, CentralValue, Grades
 from agents.hybrid_mappo.hybrid_mappo import HybridActor
 from agents.hybrid_mappo.nets import ActorPair, log_probabilities
 from agents.hybrid_mappo.reading import sizes_of
 from agents.hybrid_mappo.rollout import Rollout
 from agents.hybrid_mappo.sizes import Sizes
 from cosim.lockstep.learner import LearnerState, Setup, Weights
-from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -73,16 +66,14 @@ def some(batch: Batch, which: torch.Tensor) -> Batch:
     return replace(batch, **{name: getattr(batch, name)[which] for name in names})
 
 
-class HybridMappoLearner:
+class HybridMappoLearner(NetLearner[None]):
     """Satisfies :class:`cosim.lockstep.learner.Learner`; what it takes in are :class:`Rollout` objects."""
 
     def __init__(self, setup: Setup, name: str) -> None:
         config: HybridConfig = setup.config
-        self._config, self._horizon = config, setup.steps
-        self._device = pick_device(setup.device)
-        sizes = sizes_of(setup.info, config)
-        generator = torch.Generator().manual_seed(setup.seed % 2**63)
-        self._actor = HybridActor(setup.info, config, name)
+        super().__init__(setup, HybridActor(setup.info, config, name), None)
+        self._config = config
+        sizes, generator = sizes_of(setup.info, config), self._weights
         self._pair = make_pair(config, sizes, generator).to(self._device)
         self._critic: CentralValue | ActionValues
         if config.critic == "value":
@@ -92,23 +83,19 @@ class HybridMappoLearner:
                 sizes.width, sizes.targets, sizes.agents, config.critic_hidden, generator
             )
         self._critic.to(self._device)
-        self._nets: list[nn.Module] = [self._pair.target, self._pair.share, self._critic]
-        parameters = [p for net in self._nets for p in net.parameters()]
+        parameters = [p for net in self.nets().values() for p in net.parameters()]
         self._optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
-        self._random = np.random.default_rng(np.random.SeedSequence([setup.seed, 1]))
         self._held: list[Rollout] = []
-        self._steps = self._updates = 0
+
+    def nets(self) -> dict[str, nn.Module]:
+        """Both actors and the critic."""
+        return {**self._pair.nets(), CRITIC: self._critic}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One, for all."""
+        return {"optimizer": self._optimizer}
 
     # -- acting --
-
-    def reset(self, info: EpisodeInfo) -> None:
-        """As the actor's."""
-        self._actor.reset(info)
-
-    def act(self, observations: Observations, explore: bool) -> Actions:
-        """As the actor's, with the weights of now."""
-        self._actor.load_policy(self.policy())
-        return self._actor.act(observations, explore)
 
     def load_policy(self, weights: Weights) -> None:
         """Begin to learn from these weights; the critics stay as they are."""
@@ -123,14 +110,13 @@ class HybridMappoLearner:
     def add(self, windows: Sequence[Any]) -> None:
         """Take in whole episodes."""
         self._held += windows
-        self._steps += sum(rollout.steps for rollout in windows)
+        for rollout in windows:
+            self.took(rollout)
 
     def update(self) -> dict[str, float]:
         """Make the passes over what is held; signals are means over their gradient steps."""
         config = self._config
-        rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
-        weight = linear(config.entropy, config.last_entropy, self._horizon, self._steps)
-        set_learning_rate(self._optimizer, rate)
+        rate, weight = self.set_rates(config), self.now(config.entropy, config.last_entropy)
         rollout = Rollout.joined(self._held)
         self._held = []
         batch = to_batch(rollout, config.reward_scale, self._device)
@@ -195,7 +181,7 @@ class HybridMappoLearner:
         loss = target_loss + share_loss - entropy_weight * spread + torch.stack(values).sum()
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        for net in self._nets:
+        for net in self.nets().values():
             nn.utils.clip_grad_norm_(net.parameters(), config.clip)
         self._optimizer.step()
         with torch.no_grad():
@@ -214,20 +200,11 @@ class HybridMappoLearner:
     # -- saving --
 
     def state(self) -> LearnerState:
-        """Return networks, optimizer, counts and generators."""
-        arrays = {**self._pair.arrays(), **self._critic.arrays()}
-        arrays |= optimizer_arrays(self._optimizer, "optimizer")
-        values = {
-            "steps": self._steps,
-            "updates": self._updates,
-            "random": self._random.bit_generator.state,
-        }
-        return LearnerState(arrays, values)
+        """Return what every learner does, and what the critic holds beside its networks."""
+        state = super().state()
+        return LearnerState({**state.arrays, **self._critic.extra()}, state.values)
 
     def load(self, state: LearnerState) -> None:
         """Go on from :meth:`state`; AgentError if it is of another configuration."""
-        self._pair.load_arrays(state.arrays)
-        self._critic.load_arrays(state.arrays)
-        load_optimizer(self._optimizer, state.arrays, "optimizer")
-        self._steps, self._updates = state.values["steps"], state.values["updates"]
-        self._random.bit_generator.state = state.values["random"]
+        super().load(state)
+        self._critic.load_extra(state.arrays)

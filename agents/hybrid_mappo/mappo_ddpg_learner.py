@@ -17,19 +17,10 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from agents.common.networks import (
-    PerceptronNet,
-    load_module,
-    load_optimizer,
-    module_arrays,
-    optimizer_arrays,
-    pick_device,
-    set_learning_rate,
-    soft_copy,
-)
+from agents.common.learning import NetLearner
+from agents.common.networks import PerceptronNet, set_learning_rate, soft_copy
 from agents.common.ppo import clipped_policy_loss, entropy, masked_log_probabilities, normalized
-from agents.common.schedules import linear
-from agents.hybrid_mappo.critics import Batch, CentralValue, Grades
+from agents.hybrid_mappo.critics import CRITIC, Batch, CentralValue, Grades
 from agents.hybrid_mappo.hybrid_mappo import HybridActor
 from agents.hybrid_mappo.hybrid_mappo_learner import some, to_batch
 from agents.hybrid_mappo.mappo_ddpg import DdpgConfig
@@ -37,10 +28,9 @@ from agents.hybrid_mappo.nets import ActorPair, orthogonal, taken
 from agents.hybrid_mappo.reading import sizes_of
 from agents.hybrid_mappo.rollout import Rollout
 from cosim.lockstep.learner import LearnerState, Setup, Weights
-from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 
 Arrays = dict[str, NDArray[Any]]
-_MEMORY = "memory."
+_CHOOSING, _Q, _SHARING = "optimizer_choosing", "optimizer_q", "optimizer_sharing"
 
 
 class Memory:
@@ -69,26 +59,25 @@ class Memory:
 
         return picked(t), picked(after), t == slots - 1
 
-    def arrays(self) -> Arrays:
+    def state(self) -> Arrays:
         """Return what is held."""
         return {} if self._held is None else {f.name: getattr(self._held, f.name) for f in fields(Rollout)}
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Hold what :meth:`arrays` gave."""
+        """Hold what :meth:`state` gave."""
         self._held = Rollout(**{name: np.array(array) for name, array in arrays.items()}) if arrays else None
 
 
-class MappoDdpgLearner:
+class MappoDdpgLearner(NetLearner[Memory]):
     """Satisfies :class:`cosim.lockstep.learner.Learner`; what it takes in are :class:`Rollout` objects."""
 
     def __init__(self, setup: Setup, name: str) -> None:
         config: DdpgConfig = setup.config
-        self._config, self._horizon = config, setup.steps
-        self._device = pick_device(setup.device)
-        sizes = sizes_of(setup.info, config)
+        actor = HybridActor(setup.info, config, name, certain=True)
+        super().__init__(setup, actor, Memory(config.memory))
+        self._config = config
+        sizes, generator = sizes_of(setup.info, config), self._weights
         self._targets, self._task = sizes.targets, sizes.task
-        generator = torch.Generator().manual_seed(setup.seed % 2**63)
-        self._actor = HybridActor(setup.info, config, name, certain=True)
 
         def pair() -> ActorPair:
             return ActorPair(
@@ -106,29 +95,26 @@ class MappoDdpgLearner:
         self._value = CentralValue(sizes.state, sizes.agents, config.critic_hidden, generator)
         self._value.to(self._device)
         self._optimizers = {
-            "choosing": self._adam(self._pair.target, self._value),
-            "q": self._adam(self._q),
-            "sharing": self._adam(self._pair.share),
+            _CHOOSING: self._adam(self._pair.target, self._value),
+            _Q: self._adam(self._q),
+            _SHARING: self._adam(self._pair.share),
         }
-        self._random = np.random.default_rng(np.random.SeedSequence([setup.seed, 1]))
-        self._memory = Memory(config.memory)
         self._held: list[Rollout] = []
-        self._steps = self._updates = 0
+
+    def nets(self) -> dict[str, nn.Module]:
+        """Actors, Q, the copies of both, and the central value."""
+        copies = {f"copy.{name}": net for name, net in self._pair_copy.nets().items()}
+        return {**self._pair.nets(), **copies, "q": self._q, "q_copy": self._q_copy, CRITIC: self._value}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Those of the targets with the central value, of Q, and of the shares."""
+        return dict(self._optimizers)
 
     def _adam(self, *nets: nn.Module) -> torch.optim.Adam:
         parameters = [p for net in nets for p in net.parameters()]
         return torch.optim.Adam(parameters, lr=self._config.learning_rate, fused=True)
 
     # -- acting --
-
-    def reset(self, info: EpisodeInfo) -> None:
-        """As the actor's."""
-        self._actor.reset(info)
-
-    def act(self, observations: Observations, explore: bool) -> Actions:
-        """As the actor's, with the weights of now."""
-        self._actor.load_policy(self.policy())
-        return self._actor.act(observations, explore)
 
     def load_policy(self, weights: Weights) -> None:
         """Begin to learn from these weights; the critics stay as they are."""
@@ -144,14 +130,14 @@ class MappoDdpgLearner:
     def add(self, windows: Sequence[Any]) -> None:
         """Take in whole episodes."""
         self._held += windows
-        self._steps += sum(rollout.steps for rollout in windows)
+        for rollout in windows:
+            self.took(rollout)
 
     def update(self) -> dict[str, float]:
         """Improve the choices by what is held, and the shares by what is remembered; signals are means."""
         config = self._config
-        rate = config.learning_rate * linear(1.0, config.last_learning_rate, self._horizon, self._steps)
-        for name, optimizer in self._optimizers.items():
-            set_learning_rate(optimizer, rate * (config.slower if name == "sharing" else 1.0))
+        rate = self.set_rates(config)
+        set_learning_rate(self._optimizers[_SHARING], rate * config.slower)
         rollout = Rollout.joined(self._held)
         self._held = []
         self._memory.add(rollout)
@@ -173,7 +159,7 @@ class MappoDdpgLearner:
     def _choose_better(self, batch: Batch) -> dict[str, float]:
         """Make clipped updates of the discrete actor and the central value, as Hybrid-MAPPO does."""
         config = self._config
-        weight = linear(config.entropy, config.last_entropy, self._horizon, self._steps)
+        weight = self.now(config.entropy, config.last_entropy)
         grades = self._value.grade(batch, self._pair, config.gamma, config.gae)
         grades = replace(grades, target=normalized(grades.target, batch.present))
         with torch.no_grad():
@@ -199,7 +185,7 @@ class MappoDdpgLearner:
         loss, _ = clipped_policy_loss(log_prob[there], old[there], grades.target[there], config.ratio)
         spread = entropy(logs)[there].mean()
         value = self._value.losses(batch, grades)[0]
-        self._descend("choosing", loss - weight * spread + value, self._pair.target, self._value)
+        self._descend(_CHOOSING, loss - weight * spread + value, self._pair.target, self._value)
         moved = (log_prob - old)[there].detach()
         kl = (moved.exp() - 1.0 - moved).mean()
         return torch.stack([loss.detach(), value.detach(), spread.detach(), kl])
@@ -216,12 +202,12 @@ class MappoDdpgLearner:
             wanted = batch.reward + config.share_gamma * goes_on * future
         said = self._q(self._seen(batch, batch.share, batch.share)).squeeze(-1)
         loss = ((said - wanted) ** 2)[batch.present].mean()
-        self._descend("q", loss, self._q)
+        self._descend(_Q, loss, self._q)
         gain = said.detach()[batch.present].mean()
         if self._updates >= config.patience:
             share = taken(self._pair(batch.inputs)[1], batch.target)
             gain = self._q(self._seen(batch, share, batch.share)).squeeze(-1)[batch.moves].mean()
-            self._descend("sharing", -gain, self._pair.share)
+            self._descend(_SHARING, -gain, self._pair.share)
         soft_copy(self._pair_copy, self._pair, config.follow)
         soft_copy(self._q_copy, self._q, config.follow)
         return np.array([float(loss.detach()), float(gain.detach())])
@@ -251,33 +237,11 @@ class MappoDdpgLearner:
     # -- saving --
 
     def state(self) -> LearnerState:
-        """Return networks, optimizers, memory, counts and the generator."""
-        arrays = {**self._pair.arrays(), **self._value.arrays()}
-        arrays |= {f"copy.{name}": array for name, array in self._pair_copy.arrays().items()}
-        arrays |= {**module_arrays(self._q, "q"), **module_arrays(self._q_copy, "q_copy")}
-        for name, optimizer in self._optimizers.items():
-            arrays |= optimizer_arrays(optimizer, f"optimizer_{name}")
-        arrays |= {_MEMORY + name: array for name, array in self._memory.arrays().items()}
-        values = {
-            "steps": self._steps,
-            "updates": self._updates,
-            "random": self._random.bit_generator.state,
-        }
-        return LearnerState(arrays, values)
+        """Return what every learner does, and what the central value holds beside its network."""
+        state = super().state()
+        return LearnerState({**state.arrays, **self._value.extra()}, state.values)
 
     def load(self, state: LearnerState) -> None:
         """Go on from :meth:`state`; AgentError if it is of another configuration."""
-
-        def under(prefix: str) -> Arrays:
-            return {n.removeprefix(prefix): a for n, a in state.arrays.items() if n.startswith(prefix)}
-
-        self._pair.load_arrays(state.arrays)
-        self._pair_copy.load_arrays(under("copy."))
-        self._value.load_arrays(state.arrays)
-        load_module(self._q, state.arrays, "q")
-        load_module(self._q_copy, state.arrays, "q_copy")
-        for name, optimizer in self._optimizers.items():
-            load_optimizer(optimizer, state.arrays, f"optimizer_{name}")
-        self._memory.load(under(_MEMORY))
-        self._steps, self._updates = state.values["steps"], state.values["updates"]
-        self._random.bit_generator.state = state.values["random"]
+        super().load(state)
+        self._value.load_extra(state.arrays)

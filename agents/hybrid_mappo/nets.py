@@ -114,6 +114,10 @@ class ActorPair(nn.Module):
             alpha, beta = alpha + guide.weight * share, beta + guide.weight * (1.0 - share)
         return scores, beta_parameter(alpha), beta_parameter(beta)
 
+    def nets(self) -> dict[str, nn.Module]:
+        """Return both by name."""
+        return {TARGET: self.target, SHARE: self.share}
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return copies of all weights, as :class:`agents.hybrid_mappo.acting.PolicyNet` reads them."""
         return {**module_arrays(self.target, TARGET), **module_arrays(self.share, SHARE)}
