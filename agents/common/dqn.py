@@ -9,23 +9,21 @@ and a greedy policy would dither).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.common.exploring import epsilon_greedy, greedy
 from agents.common.perceptron import Inputs, Perceptron
+from agents.common.trained import EPSILON, TrainedAgent, number_of
 from cosim.errors import AgentError, ScenarioError
 from cosim.lockstep.learner import Actor, Learner, Recipe, Setup
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations, RoleSpec
-from cosim.lockstep.weights import read_policy
 from cosim.randomness import entity_keys
 
 NAME = "common.dqn"
 NET = "q"
-EPSILON = "epsilon"
 
 
 class DQNConfig(BaseModel):
@@ -144,38 +142,20 @@ class DQNActor:
             raise AgentError(
                 f"{NAME}: weights for {self._net.inputs} inputs, but this task gives {self._inputs.size}"
             )
-        self._epsilon = float(weights[EPSILON][0]) if EPSILON in weights else 0.0
+        self._epsilon = number_of(weights, EPSILON)
 
 
-class DQN:
+class DQN(TrainedAgent):
     """The agent: acts greedily with trained weights."""
 
-    needs_weights = True
-    Config: ClassVar[type[DQNConfig]] = DQNConfig
-    recipes: ClassVar[Mapping[str, Recipe]] = RECIPES
+    name = NAME
+    Config = DQNConfig
+    recipes = RECIPES
 
-    def __init__(self, weights: Path) -> None:
-        self._policy = read_policy(weights, NAME)
-        self._config = DQNConfig.model_validate(self._policy.about.get("config", {}))
-        self._actor: DQNActor | None = None
-
-    def reset(self, info: EpisodeInfo) -> None:
-        """AgentError if the weights do not fit the task."""
-        self._actor = DQNActor(info, self._config)
-        self._actor.load_policy(self._policy.arrays)
-
-    def act(self, observations: Observations) -> Actions:
-        """One choice a row."""
-        assert self._actor is not None, "reset comes first"
-        return self._actor.act(observations, explore=False)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    @staticmethod
-    def actor(setup: Setup) -> Actor:
-        """Make the deciding half for a worker."""
-        return DQNActor(setup.info, setup.config)
+    @classmethod
+    def deciding(cls, info: EpisodeInfo, config: DQNConfig) -> Actor:
+        """ScenarioError if the task has more roles than one, or no plain choices."""
+        return DQNActor(info, config)
 
     @staticmethod
     def learner(setup: Setup) -> Learner:
