@@ -6,9 +6,9 @@ own is added with the decorators of :mod:`cosim.network.plugin`.
 
 The rooms: geometry and models (``geo``, ``models``, ``pathloss``, ``pathloss_3gpp``, ``los``, ``blockage``,
 ``fading``, ``rates``), randomness (``randomness``, ``shadowing``, ``correlated``), links (``channel``, ``cellular``,
-``d2d``, ``underlay``, ``interference``, ``allocation``, ``association``), computing (``queues``, ``wired``,
-``servers``, ``jobs``, ``edge``), the scenario's side (``choice``, ``config``, ``stations``, ``links``), and what
-comes out (``network``, ``state``, ``metrics``, ``coverage``).
+``cells``, ``d2d``, ``underlay``, ``interference``, ``allocation``, ``association``), computing (``queues``,
+``agenda``, ``wired``, ``servers``, ``jobs``, ``edge``, ``offload``), the scenario's side (``choice``, ``config``,
+``stations``, ``links``), and what comes out (``network``, ``state``, ``metrics``, ``coverage``).
 """
 
 from cosim.network.allocation import ALLOCATORS

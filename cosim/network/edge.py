@@ -1,20 +1,18 @@
 """Edge computing in exact time: jobs on radio bearers, wired links and processors, between one tick and the next.
 
-:class:`Edge` is a discrete-event loop over :class:`~cosim.network.queues.WorkQueue` objects.  The network gives it the
-radio rates of each tick; it gives finished jobs.  All is integer, so results do not depend on how often it is
-advanced, and ties are served in the order (time, priority, origin's key, job number).
+:class:`Edge` sends each job from queue to queue; :class:`~cosim.network.agenda.Agenda` knows which of them is due.
+The network gives it the radio rates of each tick; it gives finished jobs.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Literal
 
 from cosim.clock import US
 from cosim.errors import ScenarioError, nearest
+from cosim.network.agenda import Agenda, Stage
 from cosim.network.config import ServerConfig
 from cosim.network.jobs import (
     SERVING,
@@ -27,21 +25,10 @@ from cosim.network.jobs import (
     Report,
     Submission,
 )
-from cosim.network.queues import Finish, Work, WorkQueue
+from cosim.network.queues import Finish, WorkQueue
 from cosim.network.servers import Bearer, Flow, Move, Part, Server, make_servers
 from cosim.network.wired import Wires
 from cosim.traffic.state import entity_key
-
-Stage = Callable[[int], None]
-"""What happens next, at a time in µs."""
-
-
-@dataclass(slots=True, eq=False)
-class _Task:
-    """A piece of work in some queue and what follows it."""
-
-    flow: Flow
-    after: Callable[[Finish], None]
 
 
 class Edge:
@@ -59,14 +46,16 @@ class Edge:
     ) -> None:
         self.wires = wires
         self.servers = make_servers(servers, nodes, seed)
-        self.now_us = 0
         self.events = NetworkEvents()
         self._bearers: dict[str, Bearer] = {}
         self._flows: dict[str, Flow] = {}
         self._count = 0
-        self._sequence = 0
-        self._due: list[tuple[int, int, WorkQueue]] = []
-        self._later: list[tuple[int, tuple[int, ...], int, Stage]] = []
+        self._agenda = Agenda()
+
+    @property
+    def now_us(self) -> int:
+        """The instant up to which everything has happened."""
+        return self._agenda.now_us
 
     # --- orders from outside ----------------------------------------------------------------------------
 
@@ -95,7 +84,9 @@ class Edge:
         self._count += 1
         self._flows[job.id] = flow
         bearer = self._bearer(job.origin)
-        self._push(bearer.up, flow, job.bits_up, lambda finish: self._uploaded(flow, bearer, finish.t_us))
+        self._agenda.push(
+            bearer.up, flow, job.bits_up, lambda finish: self._uploaded(flow, bearer, finish.t_us)
+        )
         return Submission(accepted, job.cycles - accepted)
 
     def migrate(
@@ -135,12 +126,11 @@ class Edge:
         name = f"load of {server}"
         flow = Flow(Job(name, name, 0, cycles), 0, self._count, self.now_us, server)
         self._count += 1
-        self._push(self.server(server).queue, flow, cycles, lambda finish: None)
+        self._agenda.push(self.server(server).queue, flow, cycles, lambda finish: None)
 
     def set_rate(self, queue: WorkQueue, rate: int) -> None:
         """Change the rate of a wire or a processor from now on."""
-        queue.set_rate(rate, self.now_us)
-        self._watch(queue)
+        self._agenda.set_rate(queue, rate)
 
     def set_bearer(
         self, vehicle: str, station: str | None, up: int, down: int, t_us: int, silent_until_us: int
@@ -158,7 +148,7 @@ class Edge:
             if bearer.station == station:
                 self._set_rates(bearer, up, down, now_us)
 
-        self._at(silent_until_us, (-1,), resume)
+        self._agenda.at(silent_until_us, (-1,), resume)
 
     def bearers(self) -> Iterable[str]:
         """Return the vehicles that have a bearer, in the order in which they got it."""
@@ -179,7 +169,7 @@ class Edge:
             if job.origin in self._bearers and self.submit(job, server).returned:
                 self._refuse(job)
 
-        self._at(t_us, (job.priority, entity_key(job.origin)), submit)
+        self._agenda.at(t_us, (job.priority, entity_key(job.origin)), submit)
 
     def _refuse(self, job: Job) -> None:
         flow = self._flows.get(job.id)
@@ -198,62 +188,9 @@ class Edge:
 
     def advance(self, t_us: int) -> None:
         """Let everything happen that is due by ``t_us``."""
-        while True:
-            due = self._next_due()
-            later = self._later[0][0] if self._later else None
-            soonest = min((t for t in (due, later) if t is not None), default=None)
-            if soonest is None or soonest > t_us:
-                break
-            self.now_us = max(self.now_us, soonest)
-            if due == soonest:
-                self._finish_all(soonest)
-            else:
-                _, _, _, stage = heapq.heappop(self._later)
-                stage(soonest)
-        self.now_us = max(self.now_us, t_us)
+        self._agenda.advance(t_us)
         for server in self.servers.values():
             server.queue.look(self.now_us)
-
-    def _next_due(self) -> int | None:
-        """Return when the next queue finishes something; entries made void by later changes are dropped."""
-        while self._due:
-            t_us, _, queue = self._due[0]
-            if queue.next_finish_us() == t_us or queue.has_finished:
-                return t_us
-            heapq.heappop(self._due)
-        return None
-
-    def _finish_all(self, t_us: int) -> None:
-        """Take what all queues finish at this instant and send it on, in the order of ties."""
-        finished: list[Finish] = []
-        while self._next_due() == t_us:
-            queue = heapq.heappop(self._due)[2]
-            finished += queue.advance(t_us)
-            self._watch(queue)
-        finished.sort(key=lambda f: (f.work.priority, f.work.origin, f.work.number))
-        for finish in finished:
-            task = finish.work.name
-            assert isinstance(task, _Task)
-            if not task.flow.gone:
-                task.after(finish)
-
-    def _watch(self, queue: WorkQueue) -> None:
-        due = self.now_us if queue.has_finished else queue.next_finish_us()
-        if due is not None:
-            self._sequence += 1
-            heapq.heappush(self._due, (due, self._sequence, queue))
-
-    def _at(self, t_us: int, order: tuple[int, ...], stage: Stage) -> None:
-        self._sequence += 1
-        heapq.heappush(self._later, (t_us, order, self._sequence, stage))
-
-    def _push(
-        self, queue: WorkQueue, flow: Flow, amount: int, after: Callable[[Finish], None], micro: int = 0
-    ) -> Work:
-        work = Work(_Task(flow, after), amount, flow.job.priority, flow.key, flow.number, micro)
-        queue.push(work, self.now_us)
-        self._watch(queue)
-        return work
 
     # --- a job's way ------------------------------------------------------------------------------------
 
@@ -268,7 +205,7 @@ class Edge:
         for queue, rate in ((bearer.up, up), (bearer.down, down)):
             if rate != queue.rate:
                 queue.set_rate(rate, t_us)
-                self._watch(queue)
+                self._agenda.watch(queue)
 
     def server(self, name: str) -> Server:
         """Return a server by its node; ScenarioError if there is none."""
@@ -317,13 +254,8 @@ class Edge:
 
     def _server_near(self, station: str | None) -> Server | None:
         """Return the server at a station, else the one with the shortest way from it."""
-        if station is None:
-            return None
-        if station in self.servers:
-            return self.servers[station]
-        ways = [(self.wires.way(station, name), name) for name in sorted(self.servers)]
-        reachable = [(len(w), sum(x.delay_us for x in w), n) for w, n in ways if w is not None]
-        return self.servers[min(reachable)[2]] if reachable else None
+        name = None if station is None else self.wires.nearest(station, self.servers)
+        return None if name is None else self.servers[name]
 
     def _send(self, flow: Flow, start: str | None, end: str, bits: int, arrive: Stage) -> None:
         """Send bits over the wires from node to node, then go on with ``arrive``."""
@@ -338,11 +270,11 @@ class Edge:
 
         def served(finish: Finish) -> None:
             order = (flow.job.priority, flow.key, flow.number)
-            self._at(
+            self._agenda.at(
                 finish.t_us + wire.delay_us, order, lambda now: self._hop(flow, wire.end, end, bits, arrive)
             )
 
-        self._push(wire.queue, flow, bits, served)
+        self._agenda.push(wire.queue, flow, bits, served)
 
     def _hop(self, flow: Flow, start: str, end: str, bits: int, arrive: Stage) -> None:
         if not flow.gone:
@@ -354,7 +286,9 @@ class Edge:
         if part.server not in flow.servers:
             flow.servers.append(part.server)
         amount, micro = divmod(part.micro, US)
-        part.work = self._push(server.queue, flow, amount, lambda f: self._computed(flow, part, f), micro)
+        part.work = self._agenda.push(
+            server.queue, flow, amount, lambda f: self._computed(flow, part, f), micro
+        )
         plan, part.plan = part.plan, []
         for move in plan:
             self._split(flow, part, move)
@@ -374,7 +308,7 @@ class Edge:
             return 0
         total = part.work.total
         moved = source.queue.remove(part.work, self.now_us, wanted)
-        self._watch(source.queue)
+        self._agenda.watch(source.queue)
         bits = part.bits_down * moved // total
         whole, ends = moved == remaining, move.results_stay and moved < total
         if whole and not ends:
@@ -410,7 +344,9 @@ class Edge:
     def _down(self, flow: Flow, part: Part) -> None:
         bearer = self._bearer(flow.job.origin)
         if part.bits_down:
-            self._push(bearer.down, flow, part.bits_down, lambda finish: self._returned(flow, finish.t_us))
+            self._agenda.push(
+                bearer.down, flow, part.bits_down, lambda finish: self._returned(flow, finish.t_us)
+            )
         else:
             self._returned(flow, self.now_us)
 
@@ -451,20 +387,12 @@ class Edge:
                 server.coming -= part.micro
             else:
                 server.queue.remove(part.work, self.now_us)
-                self._watch(server.queue)
+                self._agenda.watch(server.queue)
         bearer = self._bearers.get(flow.job.origin)
         if bearer is not None:
-            _clear(bearer, flow, self.now_us)
-            self._watch(bearer.up)
-            self._watch(bearer.down)
+            self._agenda.clear(bearer.up, flow)
+            self._agenda.clear(bearer.down, flow)
         dropped = JobDropped(t_us, flow.job.id, flow.job.origin, reason)
         self.events.dropped.append(dropped)
         if flow.report is not None:
             flow.report(dropped)
-
-
-def _clear(bearer: Bearer, flow: Flow, t_us: int) -> None:
-    for queue in (bearer.up, bearer.down):
-        for work in queue.waiting():
-            if isinstance(work.name, _Task) and work.name.flow is flow:
-                queue.remove(work, t_us)

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ from cosim.clock import US, Rate
 from cosim.errors import ScenarioError
 from cosim.network.association import Association, Decision
 from cosim.network.blockage import Bodies
-from cosim.network.cellular import Air, Cell, Schedule
+from cosim.network.cells import CellNow, packet_error_rates, share, whole
+from cosim.network.cellular import Air
 from cosim.network.config import NetworkConfig
 from cosim.network.correlated import Floats, Index
 from cosim.network.d2d import D2dGroup
@@ -27,7 +27,6 @@ from cosim.network.edge import Edge
 from cosim.network.jobs import SERVING, Handover, Job, NetworkEvents, Report, Submission
 from cosim.network.links import make_links
 from cosim.network.offload import Offload, RadioNow
-from cosim.network.rates import packet_errors
 from cosim.network.state import D2dState, NetworkState, ServerState
 from cosim.network.stations import (
     Stations,
@@ -41,19 +40,6 @@ from cosim.network.underlay import Underlay
 from cosim.network.wired import Wires, named_nodes
 from cosim.traffic.geometry import NetGeometry
 from cosim.traffic.state import TrafficState
-
-
-@dataclass(slots=True)
-class _CellNow:
-    """A cell at this tick: vehicle rows and station columns of the traffic state and the station set."""
-
-    cell: Cell
-    rows: Index
-    columns: Index
-    member: NDArray[np.bool_]
-    """Which of the rows carry the cell's radio; the others are only heard."""
-    air: Air
-    schedule: Schedule | None = None
 
 
 class Network:
@@ -136,9 +122,9 @@ class Network:
         self._traffic, self._new, self._shift = traffic, new, shift
         bodies = _bodies(traffic) if self._links.bodies else None
         cells = [self._evaluate(n, bodies, new_stations) for n in range(len(self._links.cells))]
-        air, equipped = self._whole(cells)
+        air, equipped = whole(cells, (len(traffic), len(self._now)), self._association.needs_distance)
         decision = self._associate(t_us, air, new_stations)
-        self._share(cells, decision.serving)
+        share(cells, len(self._now), decision.serving)
         d2d = self._device_links(cells, bodies)
         for now in cells:
             if now.air is not air:
@@ -148,13 +134,13 @@ class Network:
         interrupted = decision.silent_until_us > t_us
         air.rate_up[interrupted] = 0.0
         air.rate_down[interrupted] = 0.0
-        per = self._packet_errors(cells, air, decision.serving)
+        per = packet_error_rates(cells, air, decision.serving)
         self.state = self._snapshot(air, equipped, decision, interrupted, d2d, per)
         self._report_handovers(self.state)
         self._offload.tick(RadioNow(traffic, self._now.ids, decision, rates), self._carriers)
         return self.state
 
-    def _evaluate(self, n: int, bodies: Bodies | None, new: Index) -> _CellNow:
+    def _evaluate(self, n: int, bodies: Bodies | None, new: Index) -> CellNow:
         """Evaluate cell number *n*, also for D2D vehicles on its blocks that it does not serve."""
         traffic = self._traffic
         assert traffic is not None
@@ -175,21 +161,7 @@ class Network:
         member = member[rows]
         if not member.all():
             air.hide(~member)
-        return _CellNow(cell, rows, columns, member, air)
-
-    def _whole(self, cells: list[_CellNow]) -> tuple[Air, NDArray[np.bool_]]:
-        """Return the arrays of all vehicles and stations; one cell that has them all is used as it is."""
-        assert self._traffic is not None
-        shape = len(self._traffic), len(self._now)
-        equipped = np.zeros(shape[0], np.bool_)
-        for now in cells:
-            equipped[now.rows[now.member]] = True
-        if len(cells) == 1 and (len(cells[0].rows), len(cells[0].columns)) == shape:
-            return cells[0].air, equipped
-        air = Air.unlinked(shape, self._association.needs_distance)
-        for now in cells:
-            air.put((now.rows, now.columns), now.air)
-        return air, equipped
+        return CellNow(cell, rows, columns, member, air)
 
     def _associate(self, t_us: int, air: Air, new_stations: Index) -> Decision:
         assert self._traffic is not None
@@ -201,16 +173,7 @@ class Network:
         distance = air.rx_dbm if air.distance is None else air.distance
         return self._association.step(t_us, slot, columns, air.rx_dbm, distance)
 
-    def _share(self, cells: list[_CellNow], serving: Index) -> None:
-        for now in cells:
-            column = np.full(len(self._now) + 1, -1, np.int64)
-            column[now.columns] = np.arange(len(now.columns))
-            own = column[serving[now.rows]]
-            now.cell.share(now.air, own)
-            if now.cell.blocks:
-                now.schedule = now.cell.schedule(own)
-
-    def _device_links(self, cells: list[_CellNow], bodies: Bodies | None) -> tuple[D2dState, ...]:
+    def _device_links(self, cells: list[CellNow], bodies: Bodies | None) -> tuple[D2dState, ...]:
         """Evaluate D2D links, and the served links of cells that have resource blocks."""
         up: dict[int, Floats] = {}
         down: dict[int, Floats] = {}
@@ -232,17 +195,7 @@ class Network:
                 now.cell.refine(now.air, now.schedule, up.get(n), down.get(n))
         return tuple(result)
 
-    def _packet_errors(self, cells: list[_CellNow], air: Air, serving: Index) -> Floats:
-        """Return the packet error rate of each vehicle's downlink, nan without a curve or a station."""
-        per = np.full(len(serving), np.nan)
-        for now in cells:
-            if now.cell.error_law is not None:
-                served = np.isin(serving, now.columns)
-                rows = np.flatnonzero(served)
-                per[rows] = packet_errors(now.cell.error_law, air.sinr[rows, serving[rows]])
-        return per
-
-    def _begin_group(self, group: D2dGroup, now: _CellNow | None, bodies: Bodies | None) -> None:
+    def _begin_group(self, group: D2dGroup, now: CellNow | None, bodies: Bodies | None) -> None:
         traffic, carrier = self._traffic, self._carriers[group.link.source]
         assert traffic is not None
         has = carrier.has[traffic.slot]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -97,6 +97,16 @@ class Wires:
         if start not in self._ways:
             self._ways[start] = self._search(start)
         return self._ways[start].get(end)
+
+    def nearest(self, start: str, ends: Collection[str]) -> str | None:
+        """Return which of *ends* is reached over the fewest wires, then soonest; None if none is."""
+        if start in ends:
+            return start
+        ways = [(self.way(start, name), name) for name in ends]
+        reachable = [
+            (len(way), sum(wire.delay_us for wire in way), name) for way, name in ways if way is not None
+        ]
+        return min(reachable)[2] if reachable else None
 
     def _search(self, start: str) -> dict[str, list[Wire]]:
         """Return the best way to every node that can be reached (Dijkstra over (links, delay, name))."""
