@@ -1,19 +1,8 @@
-"""sumo-gui: how it is opened, what is drawn in it beside SUMO's own picture, and how it is left at the end.
-
-:class:`GuiOptions` becomes sumo-gui's options, :func:`view_settings_text` is the look of the shipped nets,
-:class:`Canvas` draws stations, coverage discs and links.  Nothing here changes the simulation: a run with a window
-has the same tables as one without.  What a running scenario shows (the agents' last actions) is
-:mod:`cosim.window`.
-"""
+"""What is drawn in sumo-gui beside SUMO's own picture: stations, coverage discs, links, gauges and texts."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import subprocess
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.errors import ScenarioError, TrafficError
-from cosim.traffic.backend import QUIT_AT_END, end_window, sumo_binary
 from cosim.traffic.geometry import NetGeometry
+from cosim.traffic.gui.view import FAR, NEAR, POI_TEXT, VIEW, WINDOW_SIZE, view_settings_text
 from cosim.traffic.nets import Net, load_geometry
 
 Floats = NDArray[np.float64]
@@ -34,11 +22,6 @@ Place = tuple[float, float]
 Box = tuple[float, float, float, float]
 """xmin, ymin, xmax, ymax, m."""
 
-VIEW = "View #0"
-"""sumo-gui's name of its first view."""
-WINDOW_SIZE = (1280, 800)
-NEAR, FAR = "cosim", "cosim_far"
-"""Names of the two view schemes: vehicles in their true size, and never shorter than some 14 pixels."""
 _FAR_BELOW = 2.9
 """Pixels a metre below which a car in true size is shorter than ``FAR`` draws it."""
 
@@ -55,8 +38,6 @@ LINK_COLOURS: dict[str, Colour] = {
 _LEVEL_COLOUR: Colour = (230, 140, 0, 230)
 _GAUGE_COLOUR: Colour = (60, 66, 72, 255)
 _NO_COLOUR: Colour = (0, 0, 0, 0)
-POI_TEXT = "cosim.text"
-"""Parameter of a point of interest that is written beside its name."""
 _CORNERS = 72
 _DISC_OPACITY, _EDGE_OPACITY = 20, 130
 _LINE_M = 0.3
@@ -68,19 +49,6 @@ _DISC_LAYER, _LINK_LAYER, _STATION_LAYER = -10, 90, 200
 
 
 @dataclass(frozen=True, slots=True)
-class GuiOptions:
-    """How a run is shown: pause after each step (s), whether the window closes at the end, a PNG of the end.
-
-    ``follow`` is a vehicle that the view follows from when it is there.
-    """
-
-    delay_s: float = 0.1
-    quit_at_end: bool = False
-    screenshot: Path | None = None
-    follow: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class StationMark:
     """A station to be drawn: place (m), ``kind`` such as rsu or bs, radius of its coverage (m, 0: no disc)."""
 
@@ -89,115 +57,6 @@ class StationMark:
     y: float
     kind: str = "rsu"
     range_m: float = 0.0
-
-
-# -- opening --
-
-
-def check_gui(options: GuiOptions) -> None:
-    """Check what a window needs before anything is started or written.
-
-    Raises:
-        ScenarioError: there is no display, or the screenshot's name is not that of a PNG file.
-        TrafficError: sumo-gui does not run on this machine.
-    """
-    picture = options.screenshot
-    if picture is not None and picture.suffix.lower() != ".png":
-        raise ScenarioError(f"--screenshot {picture}: the name must end in .png")
-    if picture is not None and (picture.is_dir() or not os.access(picture.resolve().parent, os.W_OK)):
-        raise ScenarioError(f"--screenshot {picture}: no file of that name can be written there")
-    if os.name == "posix":
-        display = os.environ.get("DISPLAY", "")
-        if not display:
-            raise ScenarioError(
-                "sumo-gui needs a display and DISPLAY is not set: run in a desktop session, or put"
-                " `xvfb-run -a` in front (with --gui-quit, as nobody sees that window)"
-            )
-        if not _display_answers(display):
-            raise ScenarioError(f"sumo-gui needs a display and none answers at DISPLAY={display}")
-    done = subprocess.run(
-        [sumo_binary("sumo-gui"), "--version"], capture_output=True, text=True, timeout=60, check=False
-    )
-    if done.returncode:
-        words = (done.stderr or done.stdout).strip().splitlines()
-        raise TrafficError(f"sumo-gui does not run here: {words[-1] if words else done.returncode}")
-
-
-def _display_answers(display: str) -> bool:
-    """Whether an X server can be reached; True also if libX11 is not found, as sumo-gui then says so itself."""
-    library = find_library("X11")
-    if library is None:
-        return True
-    x11 = ctypes.CDLL(library)
-    x11.XOpenDisplay.argtypes = [ctypes.c_char_p]
-    x11.XOpenDisplay.restype = ctypes.c_void_p
-    x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
-    for _ in range(3):  # a server that has just lost its last client restarts, and answers nobody meanwhile
-        connection = x11.XOpenDisplay(display.encode())
-        if connection:
-            x11.XCloseDisplay(connection)
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def gui_arguments(options: GuiOptions, net: Net, scratch: Path) -> list[str]:
-    """Return sumo-gui's options; a net without view settings of its own gets ours, written into *scratch*."""
-    settings = net.gui_settings
-    if settings is None or not settings.is_file():
-        settings = scratch / "gui.settings.xml"
-        settings.write_text(view_settings_text(), encoding="utf-8")
-    arguments = [
-        "--start",
-        "--delay",
-        f"{1000 * options.delay_s:g}",
-        "--gui-settings-file",
-        str(settings),
-        "--window-size",
-        ",".join(map(str, WINDOW_SIZE)),
-    ]
-    return [*arguments, QUIT_AT_END] if options.quit_at_end else arguments
-
-
-def view_settings_text() -> str:
-    """Return the view settings of the shipped nets: grey roads on light ground, and two schemes of vehicle size.
-
-    The agent's last action (vehicle parameter ``cosim.action``) is written beside selected vehicles.
-    """
-    near = 'vehicleQuality="2" vehicle_constantSize="0" vehicle_exaggeration="1"'
-    far = 'vehicleQuality="1" vehicle_constantSize="1" vehicle_exaggeration="0.5"'
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f"<viewsettings>\n{_scheme(FAR, far)}{_scheme(NEAR, near)}"
-        '    <delay value="100"/>\n</viewsettings>\n'
-    )
-
-
-def _scheme(name: str, vehicle_size: str) -> str:
-    return (
-        f'    <scheme name="{name}">\n'
-        '        <opengl antialiase="1" dither="0"/>\n'
-        '        <background backgroundColor="243,242,236" showGrid="0"/>\n'
-        '        <edges laneEdgeMode="0" laneShowBorders="1" showLinkDecals="1">\n'
-        '            <colorScheme name="uniform"><entry color="91,99,107" name="road"/></colorScheme>\n'
-        "        </edges>\n"
-        '        <junctions junctionMode="0" drawShape="1">\n'
-        '            <colorScheme name="uniform"><entry color="107,115,123"/></colorScheme>\n'
-        "        </junctions>\n"
-        f'        <vehicles vehicleMode="0" showBlinker="1" vehicle_minSize="0" {vehicle_size}\n'
-        '                  vehicleTextParam="cosim.action" vehicleText_show="1" vehicleText_onlySelected="1"\n'
-        '                  vehicleText_size="60" vehicleText_constantSize="1"\n'
-        '                  vehicleText_color="20,20,20" vehicleText_bgColor="255,255,255,200"/>\n'
-        '        <pois poi_minSize="0" poi_exaggeration="1" poi_constantSize="1"\n'
-        '              poiName_show="1" poiName_size="50" poiName_constantSize="1" poiName_color="20,20,20"\n'
-        f'              poiTextParam="{POI_TEXT}" poiText_show="1" poiText_size="50" poiText_constantSize="1"\n'
-        '              poiText_color="20,20,20"/>\n'
-        '        <legend showSizeLegend="1"/>\n'
-        "    </scheme>\n"
-    )
-
-
-# -- drawing --
 
 
 def station_marks(geometry: NetGeometry) -> tuple[StationMark, ...]:
@@ -412,29 +271,3 @@ class Canvas:
 
 def _station_colour(mark: StationMark) -> Colour:
     return STATION_COLOURS.get(mark.kind, _OTHER_STATION)
-
-
-# -- the end --
-
-
-class LeftWindow:
-    """A sumo-gui whose simulation is over and that now belongs to the user."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-
-    @property
-    def open(self) -> bool:
-        """Whether the window is still there."""
-        return self._process.poll() is None
-
-    def wait(self) -> None:
-        """Return when the user has closed the window; Ctrl-C closes it."""
-        try:
-            self._process.wait()
-        except KeyboardInterrupt:
-            self.close()
-
-    def close(self) -> None:
-        """Close the window; never raises, may be called again."""
-        end_window(self._process)
