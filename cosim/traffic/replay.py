@@ -6,7 +6,7 @@ step that puts each vehicle at its place; compares where SUMO then has it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,13 +75,13 @@ class Replay:
         self._seen = np.zeros(len(self.ids), bool)
         self._worst, self._sum, self._n, self._off, self._lost = 0.0, 0.0, 0, 0, 0
 
-    def finished(self, t_us: int, present: Collection[str]) -> list[str]:
+    def finished(self, t_us: int, present: Container[str]) -> list[str]:
         """Return who is still *present* though the trace ended before *t_us*; each is named once."""
         ended = np.flatnonzero((self._end < t_us) & ~self._over)
         self._over[ended] = True
         return [self.ids[k] for k in ended.tolist() if self.ids[k] in present]
 
-    def moves(self, t_us: int, *here: Mapping[str, object]) -> tuple[list[str], tuple[list[Any], ...]]:
+    def moves(self, t_us: int, *here: Container[str]) -> tuple[list[str], tuple[list[Any], ...]]:
         """Return ids and the columns of SUMO's moveToXY for *t_us*, for the vehicles that are in one of *here*."""
         due = np.flatnonzero((self._begin <= t_us) & (t_us <= self._end))
         alive = [k for k in due.tolist() if any(self.ids[k] in group for group in here)]

@@ -9,12 +9,9 @@ same vehicles.
 from __future__ import annotations
 
 import tempfile
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +27,9 @@ from cosim.traffic.demand import Demand, Departure
 from cosim.traffic.flow_idm import LOOK_AHEAD, FlowIdm, Leader
 from cosim.traffic.gui import GuiOptions, LeftWindow, gui_arguments
 from cosim.traffic.nets import Net
-from cosim.traffic.state import TrafficState, VehicleType, entity_key
+from cosim.traffic.ordering import each, insert, order
+from cosim.traffic.roster import Roster, frozen
+from cosim.traffic.state import TrafficState, VehicleType
 
 if TYPE_CHECKING:
     from cosim.scenario import TrafficConfig
@@ -111,23 +110,13 @@ class Traffic:
             self._scratch.cleanup()
             raise
         self._open = True
-        try:
-            self._index_lanes()
-        except BaseException:
-            self.close()
-            raise
         self.events: list[TrafficEvent] = []
-        self._keys: list[int] = []
-        self._ids: list[str] = []
-        self._row_of: dict[str, tuple[int, int, int]] = {}  # id -> key, slot, type
-        self._free: list[int] = []
-        self._slots = 0
+        self._roster = Roster()
         self._waiting: dict[str, Departure] = {}
         self._away: set[str] = set()  # being teleported
         self._collided: set[_CollisionPair] = set()
         self._removed_since_read = False
         self._last_lanes: Sequence[str] = []
-        self._set_changed()
         try:
             self._index_lanes()
             self._flow_idm = FlowIdm.build(config, self.types, self.step_us)
@@ -175,7 +164,7 @@ class Traffic:
     @property
     def slots(self) -> int:
         """One more than the largest slot in use so far."""
-        return self._slots
+        return self._roster.slots
 
     # -- the step --
 
@@ -220,32 +209,19 @@ class Traffic:
         return TrafficError(f"SUMO failed at {t_us / US:g} s: {words or type(why).__name__}")
 
     def _insert(self, t_us: int) -> None:
-        add = self.api.vehicle.add
         for d in self.demand.until(t_us):
-            add(
-                d.id,
-                d.route,
-                typeID=d.type,
-                departLane=d.lane,
-                departPos=d.position,
-                departSpeed=d.speed,
-            )
-            vehicle = self.api.vehicle
-            vehicle.setSpeedFactor(d.id, d.speed_factor)
-            speed_mode, lane_change_mode = self._modes[d.type]
-            vehicle.setSpeedMode(d.id, speed_mode)
-            vehicle.setLaneChangeMode(d.id, lane_change_mode)
+            insert(self.api.vehicle, d, *self._modes[d.type])
             self._waiting[d.id] = d
 
     def _place(self, t_us: int, replay: Replay) -> None:
         """Take off the road whose traces are over, and put the others where theirs are at *t_us*."""
-        done = replay.finished(t_us, self._row_of)
+        done = replay.finished(t_us, self._roster)
         if done:
             self._remove(done)
             self.events += [TrafficEvent(t_us, "arrival", vehicle) for vehicle in done]
-        ids, columns = replay.moves(t_us, self._row_of, self._waiting)
+        ids, columns = replay.moves(t_us, self._roster, self._waiting)
         # Also those that wait to enter: SUMO then lets them in at that place at once.
-        _each(self.api.vehicle.moveToXY, ids, *columns)
+        each(self.api.vehicle.moveToXY, ids, *columns)
 
     def _follow(self, t_us: int) -> None:
         """Take note of who entered, left, collided or was teleported in the last step."""
@@ -318,36 +294,15 @@ class Traffic:
     # -- the set of vehicles --
 
     def _enter(self, vehicle: str, type_id: str) -> None:
-        key = entity_key(vehicle)
-        at = bisect_left(self._keys, key)
-        if at < len(self._keys) and self._keys[at] == key:
-            raise TrafficError(f"vehicles '{vehicle}' and '{self._ids[at]}' have the same key: rename one")
-        if self._free:
-            slot = heappop(self._free)
-        else:
-            slot, self._slots = self._slots, self._slots + 1
-        self._keys.insert(at, key)
-        self._ids.insert(at, vehicle)
-        self._row_of[vehicle] = (key, slot, self._type_index.get(type_id, 0))
+        self._roster.enter(vehicle, self._type_index.get(type_id, 0))
         self.backend.watch(vehicle)
 
     def _leave(self, vehicle: str) -> bool:
         self._waiting.pop(vehicle, None)
-        known = self._row_of.pop(vehicle, None)
-        if known is None:
-            return False
-        key, slot, _ = known
-        at = bisect_left(self._keys, key)
-        del self._keys[at], self._ids[at]
-        heappush(self._free, slot)
-        return True
+        return self._roster.leave(vehicle)
 
     def _set_changed(self) -> None:
-        self._tuple = tuple(self._ids)
-        rows = [self._row_of[i] for i in self._tuple]
-        self._key = _frozen(np.array(self._keys, dtype=np.uint64))
-        self._slot = _frozen(np.array([r[1] for r in rows], dtype=np.int32))
-        self._type = _frozen(np.array([r[2] for r in rows], dtype=np.int32))
+        self._roster.settle()
         self._last_lanes = []
 
     # -- reading --
@@ -364,17 +319,18 @@ class Traffic:
 
     def _read(self, t_us: int) -> TrafficState:
         self._removed_since_read = False
-        ids = self._tuple
+        roster = self._roster
+        ids = roster.ids
         if ids:
             values, xyz, lanes = self.backend.read(ids)
             if self.replay is not None:
                 # So that those who follow do not brake for a vehicle that SUMO wrongly takes to stand.
-                told = self.replay.correct(self._key, values[1], values[2], self.step_us / US)
-                _each(self.api.vehicle.setPreviousSpeed, *told)
+                told = self.replay.correct(roster.key, values[1], values[2], self.step_us / US)
+                each(self.api.vehicle.setPreviousSpeed, *told)
             if lanes != self._last_lanes:
                 table = self._lane_table
                 pairs = np.array([table[name] for name in lanes], dtype=np.int32).T
-                self._edge, self._lane = _frozen(pairs[0]), _frozen(pairs[1])
+                self._edge, self._lane = frozen(pairs[0]), frozen(pairs[1])
                 self._last_lanes = lanes
             values.setflags(write=False)
             xyz.setflags(write=False)
@@ -384,8 +340,8 @@ class Traffic:
         return TrafficState(
             t_us,
             ids,
-            self._key,
-            self._slot,
+            roster.key,
+            roster.slot,
             xyz[:, :2],
             xyz[:, 2],
             values[0],
@@ -394,14 +350,14 @@ class Traffic:
             self._edge,
             self._lane,
             values[3],
-            self._type,
+            roster.type,
             self._edge_tuple,
             self.types,
         )
 
     def _leader(self, vehicle: str) -> Leader | None:
         """Ask SUMO for one vehicle's leader and the gap to it (m), also beyond a junction."""
-        if vehicle not in self._row_of:  # removed since the state was read
+        if vehicle not in self._roster:  # removed since the state was read
             return None
         found = self.api.vehicle.getLeader(vehicle, LOOK_AHEAD)
         return found if found and found[0] else None
@@ -413,34 +369,15 @@ class Traffic:
         for kind, ids, columns, _ in orders:
             if self._removed_since_read:  # by another task, perhaps: the rest is for those still there
                 ids, columns = self._still_here(ids, columns)
-            if kind == "speed":
-                _each(vehicle.setSpeed, ids, *columns)
-            elif kind == "lane":
-                _each(vehicle.changeLane, ids, *columns)
-            elif kind == "ramp":
-                _each(vehicle.slowDown, ids, *columns)
-            elif kind == "acceleration":
-                _each(vehicle.setAcceleration, ids, *columns)
-            elif kind == "modes":
-                _each(vehicle.setSpeedMode, ids, columns[0])
-                _each(vehicle.setLaneChangeMode, ids, columns[1])
-            elif kind == "colour":
-                _each(vehicle.setColor, ids, zip(*columns, strict=True))
-            elif kind == "route":
-                _each(vehicle.setRoute, ids, (edges.split() for edges in columns[0]))
-            elif kind == "move_to":
-                _each(vehicle.moveToXY, ids, *columns)
-            elif kind == "note":
-                _each(vehicle.setParameter, ids, *columns)
-            elif kind == "remove":
+            if kind == "remove":
                 self._remove(ids)
                 self._removed_since_read = True
-            elif kind != "migrate":  # which is the edge servers' business, here only to be recorded
-                raise ValueError(f"no such order: {kind}")
+            else:
+                order(vehicle, kind, ids, columns)
 
     def _still_here(self, ids: list[str], columns: tuple[Any, ...]) -> tuple[list[str], tuple[Any, ...]]:
         """Return an order without the vehicles that have been removed."""
-        keep = [row for row, vehicle in enumerate(ids) if vehicle in self._row_of]
+        keep = [row for row, vehicle in enumerate(ids) if vehicle in self._roster]
         if len(keep) == len(ids):
             return ids, columns
         return [ids[row] for row in keep], tuple([column[row] for row in keep] for column in columns)
@@ -457,12 +394,3 @@ class Traffic:
 _NOTHING: NDArray[np.float64] = np.empty((4, 0))
 _NOWHERE: NDArray[np.float64] = np.empty((0, 3))
 _NO_ROWS: NDArray[np.int32] = np.empty(0, dtype=np.int32)
-
-
-def _each(function: Any, *columns: Any) -> None:
-    deque(map(function, *columns), maxlen=0)
-
-
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    array.flags.writeable = False
-    return array
