@@ -9,16 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.lockstep.protocol import LEAVE_IT
-from cosim.tasks.driving.zone import (
-    FRONT,
-    LEFT_FRONT,
-    LEFT_REAR,
-    NOBODY,
-    RIGHT_FRONT,
-    RIGHT_REAR,
-    Floats,
-    Zone,
-)
+from cosim.tasks.driving.zone import Floats, Zone
 
 OBS_DIM = 38
 FEATURES = 8
@@ -48,20 +39,16 @@ OBS_NAMES = (
 
 def features(zone: Zone) -> NDArray[np.float32]:
     """Return entries 0 to 7 of the observation for all vehicles of the zone, (N, 8)."""
-    n = len(zone)
-    out = np.empty((n, FEATURES), dtype=np.float32)
-    out[:, 0] = zone.s / ROAD_LENGTH
-    out[:, 1] = zone.lane
-    out[:, 2] = zone.speed / SPEED_SCALE
-    out[:, 3] = zone.cav
-    out[:, 4] = zone.target
-    ahead = zone.near[_FRONTS]
-    headway = np.where(ahead == NOBODY, NO_HEADWAY, zone.s[ahead] - zone.s)
+    out = np.empty((len(zone), FEATURES), dtype=np.float32)
+    out[:, :5] = (zone.own[:, :-1] / _SCALE).T
+    headway = -zone.around[0, ::2]  # left front, front, right front
+    headway[headway == np.inf] = NO_HEADWAY
     out[:, 5:8] = (HEADWAY_SCALE / np.maximum(headway, SHORTEST_HEADWAY)).T
     return out
 
 
-_FRONTS = np.array([LEFT_FRONT, FRONT, RIGHT_FRONT])
+_SCALE = np.array([[ROAD_LENGTH], [1.0], [SPEED_SCALE], [1.0], [1.0]])
+"""Of s, lane, speed, type and target."""
 
 
 def observe(zone: Zone, all_features: NDArray[np.float32], who: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -69,18 +56,11 @@ def observe(zone: Zone, all_features: NDArray[np.float32], who: NDArray[np.intp]
     n = len(who)
     out = np.empty((n, OBS_DIM), dtype=np.float32)
     out[:, :FEATURES] = all_features[who]
-    near = zone.near[:, who].T  # (n, 6)
-    own = np.empty((5, len(zone)))
-    own[0], own[1], own[2] = zone.s, zone.lane, zone.speed
-    own[3], own[4] = zone.cav, zone.target
-    block = own[:, near]  # (5, n, 6) of the neighbours
-    mine = own[:3, who, None]
-    np.subtract(mine, block[:3], out=block[:3])
-    seen = (near != NOBODY) & (np.abs(block[0]) <= SIGHT)
-    block[0] /= ROAD_LENGTH
-    block[2] /= SPEED_SCALE
-    block *= seen
-    out[:, FEATURES:] = block.transpose(1, 2, 0).reshape(n, 30)
+    around = zone.around if n == len(zone) else zone.around.take(who, axis=2)
+    seen = np.abs(around[0]) <= SIGHT
+    scaled = np.where(seen, around, 0.0)
+    scaled /= _SCALE[:, :, None]
+    out[:, FEATURES:].reshape(n, 6, 5)[...] = scaled.T
     return out
 
 
@@ -90,17 +70,16 @@ def action_mask(zone: Zone, who: NDArray[np.intp], lanes: int, distance: float |
     A lane that does not exist is always forbidden; with *distance* (m) so is a side on which a vehicle is that
     close, front to front.
     """
-    lane = zone.lane[who]
-    right, left = lane > 0, lane < lanes - 1
+    n = len(who)
+    wall = zone.lane == np.array([[lanes - 1], [0]])  # left, right
     if distance is not None:
-        near = zone.near[:, who]
-        close = (near != NOBODY) & (np.abs(zone.s[near] - zone.s[who]) <= distance)
-        left &= ~(close[LEFT_FRONT] | close[LEFT_REAR])
-        right &= ~(close[RIGHT_FRONT] | close[RIGHT_REAR])
-    mask = np.ones((len(who), ACTIONS), dtype=np.bool_)
-    mask[:, 0:3] = right[:, None]
-    mask[:, 6:9] = left[:, None]
-    return mask
+        close = np.abs(zone.around[0]) <= distance
+        wall |= close[::4] | close[1::4]  # front and rear on the left, on the right
+    if n < len(zone):
+        wall = wall[:, who]
+    mask = np.ones((n, 3, 3), dtype=np.bool_)
+    np.logical_not(wall.T[:, :, None], out=mask[:, ::-2])
+    return mask.reshape(n, ACTIONS)
 
 
 def decode(values: NDArray[np.int64], accel_step: float) -> tuple[Floats, NDArray[np.int64]]:

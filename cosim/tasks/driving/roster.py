@@ -14,7 +14,7 @@ from cosim.errors import ScenarioError, nearest
 from cosim.tasks.base import Instant, TaskContext, TaskEvent
 from cosim.tasks.driving.metrics import Statistics
 from cosim.tasks.driving.options import LEFT, RIGHT, STRAIGHT, DrivingOptions
-from cosim.tasks.driving.zone import Floats, Zone, neighbours
+from cosim.tasks.driving.zone import Floats, Neighbours, Zone
 from cosim.traffic.nets import load_geometry
 from cosim.traffic.state import TrafficState
 
@@ -49,10 +49,15 @@ class Members:
 
     def cav_positions(self, keys: Keys) -> Rows:
         """Return where each of *keys* stands among the N, -1 for those that are not there."""
-        if not len(self.keys):
-            return np.full(len(keys), -1, dtype=np.intp)
-        at = np.minimum(self.keys.searchsorted(keys), len(self.keys) - 1)
-        return np.where(self.keys[at] == keys, at, -1)
+        return _positions(keys, self.keys)
+
+
+def _positions(keys: Keys, among: Keys) -> Rows:
+    """Return where each of *keys* stands in *among*, which ascends; -1 for those that are not there."""
+    if not len(among):
+        return np.full(len(keys), -1, dtype=np.intp)
+    at = np.minimum(among.searchsorted(keys), len(among) - 1)
+    return np.where(among[at] == keys, at, -1)
 
 
 class Roster:
@@ -84,6 +89,7 @@ class Roster:
         self.collided = self.completed = 0
         self.own_events: list[tuple[Keys, float]] = []
         self.inflow = _NO_INFLOW
+        self._neighbours = Neighbours()
         self.members: Members
         self.zone: Zone
 
@@ -149,7 +155,7 @@ class Roster:
             speed=state.speed[members.rows],
             cav=members.cav,
             target=members.target,
-            near=neighbours(s, lane, members.tie),
+            near=self._neighbours(s, lane, members.tie),
         )
         self._statistics.update(self.zone, members.slots, members.lengths, now.t_us / US, now.measured)
         self._completions()
@@ -201,6 +207,9 @@ class Roster:
         rows = (state.edge == self._edge_index).nonzero()[0]
         if gone is not None:
             rows = rows[~np.isin(rows, gone)]
+        elif state.ids is self._ids and np.array_equal(rows, self.members.rows):
+            self._edge = state.edge  # somebody changed lane, or is on the junction
+            return
         self._follow_keys(now, rows)
         if self._options.max_cavs is not None:
             rows = self._remove_surplus(now, rows, self._options.max_cavs)
@@ -238,14 +247,14 @@ class Roster:
         keys, before = state.key[rows], self._keys
         if len(before) == len(keys) and (before == keys).all():
             return
-        left = ~np.isin(before, keys)
+        left = _positions(before, keys) < 0
         if left.any():
             slots = self._slots[left]
             lane = self._statistics.last_lane(slots)
             well = (lane >= self._low[slots]) & (lane <= self._high[slots])
             self._statistics.leave(slots, well, now.measured)
             self._hand_back(now, before[left], slots)
-        new = ~np.isin(keys, before)
+        new = _positions(keys, before) < 0
         if new.any():
             self._statistics.forget(state.slot[rows[new]])
 

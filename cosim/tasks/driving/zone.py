@@ -6,6 +6,7 @@ All functions take and give arrays over the N vehicles of the zone; nothing loop
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ LEFT_FRONT, LEFT_REAR, FRONT, REAR, RIGHT_FRONT, RIGHT_REAR = range(6)
 NOBODY = -1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Zone:
     """N vehicles; row k is row ``rows[k]`` of the traffic state.
 
@@ -36,6 +37,25 @@ class Zone:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def own(self) -> Floats:
+        """(5, N + 1) s, lane, speed, cav, target; in the last column those of :data:`NOBODY`, infinitely far ahead."""
+        own = np.empty((5, len(self) + 1))
+        own[0, :-1], own[1, :-1], own[2, :-1] = self.s, self.lane, self.speed
+        own[3, :-1], own[4, :-1] = self.cav, self.target
+        own[:, -1] = _NOBODYS
+        return own
+
+    @cached_property
+    def around(self) -> Floats:
+        """(5, 6, N) by how much each of the six is behind (m), lanes to the right, slower (m/s); cav, target."""
+        around = self.own.take(self.near, axis=1)
+        np.subtract(self.own[:3, None, :-1], around[:3], out=around[:3])
+        return around
+
+
+_NOBODYS = (np.inf, 0.0, 0.0, 0.0, 0.0)
 
 
 def neighbours(s: Floats, lane: NDArray[np.int32], tie: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -73,3 +93,23 @@ _COUNT = np.arange(1024)
 
 def _numbers(n: int) -> NDArray[np.intp]:
     return _COUNT[:n] if n <= len(_COUNT) else np.arange(n)
+
+
+class Neighbours:
+    """:func:`neighbours` step by step: what was found holds until a vehicle changes lane or passes another."""
+
+    def __init__(self) -> None:
+        self._lane: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        self._tie: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._order = self._near = np.empty(0, dtype=np.intp)
+
+    def __call__(self, s: Floats, lane: NDArray[np.int32], tie: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return (6, N) as :func:`neighbours`; *tie* is the same object as long as the vehicles are the same."""
+        if tie is self._tie and not np.count_nonzero(lane != self._lane):
+            along = s.take(self._order)
+            if np.count_nonzero(along[1:] > along[:-1]) == len(along) - 1:
+                return self._near
+        self._lane, self._tie = lane, tie
+        self._order = s.argsort()
+        self._near = neighbours(s, lane, tie)
+        return self._near
