@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ from cosim.cli.options import AsJson, Plugins, RayAddress, Settings
 from cosim.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from cosim.experiments.training import TrainResult
+    from cosim.experiments.training import TrainOptions, TrainResult
 
 _OFTEN = "may be given often."
 
@@ -73,31 +74,29 @@ def train_command(
     as_json: AsJson = False,
 ) -> None:
     """Train an agent; every update, evaluation and checkpoint goes into a folder."""
-    from cosim.experiments.training import TrainOptions, resume_training, train
+    from cosim.experiments.training import TrainOptions, resume_training
 
     _check_choices(scenario, resume, agent, engine, device)
-    given = {
-        "workers": workers,
-        "eval_every": eval_every,
-        "eval_seeds": eval_seeds,
-        "checkpoint_every": checkpoint_every,
-        "overlap": overlap,
-    }
-    training = {name: value for name, value in given.items() if value is not None} | _pairs(
-        set_training or ()
+    asked = _Asked(
+        scenario=scenario,
+        agent=agent,
+        task=task,
+        recipe=config,
+        seed=seed,
+        settings=tuple(settings or ()),
+        collect=tuple(set_collect or ()),
+        evaluate=tuple(set_eval or ()),
+        method=tuple(set_agent or ()),
+        training=_training(
+            set_training or (),
+            workers=workers,
+            eval_every=eval_every,
+            eval_seeds=eval_seeds,
+            checkpoint_every=checkpoint_every,
+            overlap=overlap,
+        ),
     )
-    changed = [
-        seed is not None,
-        task,
-        agent,
-        settings,
-        set_collect,
-        set_eval,
-        set_agent,
-        training,
-        config != "default",
-    ]
-    if resume is not None and any(changed):
+    if resume is not None and asked != _Asked():
         raise ScenarioError("--resume goes on with a training as it was: only --steps may be larger")
     with _progress(quiet=as_json) as progress:
         options = TrainOptions(
@@ -110,31 +109,50 @@ def train_command(
             progress=progress,
             command=tuple(sys.argv),
         )
-        if resume is not None:
-            result = resume_training(resume, options, steps=steps)
-        else:
-            assert scenario is not None
-            assert agent is not None
-            if steps is not None:
-                training["steps"] = steps
-            result = train(
-                scenario,
-                agent,
-                options,
-                task=task,
-                recipe=config,
-                seed=seed,
-                overrides=settings or (),
-                collect_settings=set_collect or (),
-                evaluate_settings=set_eval or (),
-                agent_settings=set_agent or (),
-                **training,
-            )
+        result = (
+            asked.train(options, steps) if resume is None else resume_training(resume, options, steps=steps)
+        )
     _report(result, as_json, install)
     if result.error is not None:
         raise result.error
     if result.status == "interrupted":
         sys.exit(130)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be learnt, as it was asked for, except for how long; nothing of it may be asked for on --resume."""
+
+    scenario: str | None = None
+    agent: str | None = None
+    task: str | None = None
+    recipe: str = "default"
+    seed: int | None = None
+    settings: Sequence[str] = ()
+    collect: Sequence[str] = ()
+    evaluate: Sequence[str] = ()
+    method: Sequence[str] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def train(self, options: TrainOptions, steps: int | None) -> TrainResult:
+        """Train anew."""
+        from cosim.experiments.training import train
+
+        assert self.scenario is not None
+        assert self.agent is not None
+        return train(
+            self.scenario,
+            self.agent,
+            options,
+            task=self.task,
+            recipe=self.recipe,
+            seed=self.seed,
+            overrides=self.settings,
+            collect_settings=self.collect,
+            evaluate_settings=self.evaluate,
+            agent_settings=self.method,
+            **{**self.training, **({} if steps is None else {"steps": steps})},
+        )
 
 
 def _check_choices(
@@ -152,14 +170,14 @@ def _check_choices(
             raise ScenarioError(f"{option} {value}: must be one of {', '.join(known)}")
 
 
-def _pairs(texts: list[str] | tuple[str, ...]) -> dict[str, Any]:
-    """Read KEY=VALUE texts as YAML values."""
+def _training(texts: Sequence[str], **given: Any) -> dict[str, Any]:
+    """Return how the training proceeds: options of their own where they were given, and above them KEY=VALUE texts."""
     from cosim.scenario.source import Document, Source, override
 
     document = Document({}, Source("--set-training"))
     for text in texts:
         document = override(document, text)
-    return document.data
+    return {name: value for name, value in given.items() if value is not None} | document.data
 
 
 @contextmanager
