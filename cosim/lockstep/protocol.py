@@ -177,7 +177,7 @@ def check_actions(actions: Actions, spec: ActionSpec, rows: int, who: str) -> Ac
     if spec.n:
         choice = values if not spec.k else values[:, 0]
         lowest = LEAVE_IT if spec.leave_it else 0
-        if rows and ((choice < lowest).any() or (choice >= spec.n).any()):
+        if rows and (choice.min() < lowest or choice.max() >= spec.n):
             raise AgentError(f"{who}: answered a choice outside {lowest}..{spec.n - 1}: {choice.tolist()}")
         if values.dtype.kind == "f" and (choice != np.floor(choice)).any():
             raise AgentError(f"{who}: answered a choice that is not a whole number: {choice.tolist()}")

@@ -107,8 +107,9 @@ def test_environment_reward_of_the_worked_example() -> None:
     r_a = action_reward(np.array([2.0, 0.0]), v, 20.0)
     flow = np.array([15.0, 19.9, 12.0]).mean() / 20
     weights = (10.0, 2.0, 1.0, -50.0, 8.0)
-    assert environment_reward(weights, r_a, r_p, flow, 0, 1) == pytest.approx(19.0455467, abs=1e-7)
-    assert environment_reward(weights, r_a, r_p, flow, 2, 1) == pytest.approx(-80.9544533, abs=1e-7)
+    own = 10.0 * r_a + 2.0 * r_p
+    assert environment_reward(weights, own, flow, 0, 1) == pytest.approx(19.0455467, abs=1e-7)
+    assert environment_reward(weights, own, flow, 2, 1) == pytest.approx(-80.9544533, abs=1e-7)
 
 
 @given(

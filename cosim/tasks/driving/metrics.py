@@ -77,7 +77,7 @@ class Statistics:
             self.seconds += self._dt
         if not len(v):
             return
-        now = self._table[:, slots]  # one gather and one scatter for all seven rows
+        now = self._table.take(slots, axis=1)  # one gather and one scatter for all seven rows
         steps = now[0] + 1
         delta = v - now[1]
         a = (v - now[3]) / self._dt
@@ -99,12 +99,12 @@ class Statistics:
         self._velocity_all.add(float(np.add.reduce(v)) / n)  # Eq. (38)
         cavs = int(np.count_nonzero(zone.cav))
         if cavs:
-            self._velocity_cav.add(float(np.add.reduce(v * zone.cav)) / cavs)
+            self._velocity_cav.add(float(np.add.reduce(v if cavs == n else v * zone.cav)) / cavs)
         third = steps > 2
         count = int(np.count_nonzero(third))
         if count:
             jerk = np.abs(a - a_before)  # Eq. (40)
-            self._jerk.add(float(np.add.reduce(jerk[third])) / self._dt, count)
+            self._jerk.add(float(np.add.reduce(jerk if count == n else jerk[third])) / self._dt, count)
         lead = zone.near[FRONT]
         has = (lead != NOBODY).nonzero()[0]
         if has.size:

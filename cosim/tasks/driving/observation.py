@@ -24,6 +24,8 @@ NO_HEADWAY = 1000.0
 SHORTEST_HEADWAY = 5.0
 SIGHT = 100.0
 
+_PEDALS = (np.arange(ACTIONS) % 3 - 1).astype(np.float64)
+_WHEELS = (np.arange(ACTIONS) // 3 - 1).astype(np.int64)
 _PEDAL = ("brake", "keep speed", "accelerate")
 _WHEEL = ("change right", "keep lane", "change left")
 
@@ -84,7 +86,7 @@ def action_mask(zone: Zone, who: NDArray[np.intp], lanes: int, distance: float |
 
 def decode(values: NDArray[np.int64], accel_step: float) -> tuple[Floats, NDArray[np.int64]]:
     """Return acceleration (m/s^2) and lateral movement (+1 left) of discrete actions (n,)."""
-    return np.asarray((values % 3 - 1) * accel_step, dtype=np.float64), values // 3 - 1
+    return _PEDALS.take(values) * accel_step, _WHEELS.take(values)
 
 
 def describe_discrete(values: NDArray[np.int64]) -> list[str]:

@@ -35,9 +35,11 @@ def position_reward(x: Floats, speed: Floats, lateral: NDArray[np.integer], dist
     ``distance`` (n,) is signed as :func:`lane_distance` gives it, of the lane before the change; ``lateral`` is +1
     left; ``x`` and ``speed`` are those after the step.  On a target lane the lateral part is -zeta v_y^2.
     """
-    d = np.abs(distance)
-    sideways = np.where(d == 0, -ZETA * lateral**2, ZETA * lateral * np.sign(distance) / (ZETA * d + 1))
-    return np.asarray((speed * (ROAD - x) / SIGMA**2 + sideways) * position_value(x, distance))
+    moving = np.asarray(speed * (ROAD - x) / SIGMA**2)
+    if np.count_nonzero(lateral):
+        d = np.abs(distance)
+        moving += np.where(d == 0, -ZETA * lateral**2, ZETA * lateral * np.sign(distance) / (ZETA * d + 1))
+    return np.asarray(moving * position_value(x, distance))
 
 
 def action_reward(accel: Floats, speed: Floats, v_max: float, *, keeps_above: float = 0.0) -> Floats:
@@ -50,9 +52,9 @@ def action_reward(accel: Floats, speed: Floats, v_max: float, *, keeps_above: fl
 
 
 def environment_reward(
-    weights: Sequence[float], r_a: Floats, r_p: Floats, flow: float, collided: int, completed: int
+    weights: Sequence[float], own: Floats, flow: float, collided: int, completed: int
 ) -> float:
-    """r_env = mean over CAVs of (w1 r_a + w2 r_p) + w3 r_flow + w4 r_safe + w5 r_complete; eq (10)."""
-    w1, w2, w3, w4, w5 = weights
-    mean = float(np.add.reduce(w1 * r_a + w2 * r_p)) / len(r_a) if len(r_a) else 0.0
+    """r_env = mean over CAVs of *own* = w1 r_a + w2 r_p, + w3 r_flow + w4 r_safe + w5 r_complete; eq (10)."""
+    _, _, w3, w4, w5 = weights
+    mean = float(np.add.reduce(own)) / len(own) if len(own) else 0.0
     return mean + w3 * flow + w4 * collided + w5 * completed

@@ -89,20 +89,18 @@ class DrivingTask:
     def settle(self, now: Instant) -> None:
         zone, options, members, acted = self.roster.zone, self.options, self.roster.members, self._acted
         # Where those that acted stand now among the zone's vehicles; -1 if they are gone.
+        here: NDArray[np.bool_] | slice = slice(None)
         if acted is None:
             at = np.empty(0, dtype=np.intp)
         elif acted is members:
             at = members.who
         else:
             at = members.cav_positions(acted.keys[acted.who])
-        here = at >= 0
-        everybody = np.count_nonzero(here) == len(here)
-        staying = at if everybody else at[here]
+            here = at >= 0
+        staying = at[here]
         own: Floats = np.zeros(len(at))
         if staying.size:
-            accel, lateral, distance = self._accel, self._lateral, self._distance
-            if not everybody:
-                accel, lateral, distance = accel[here], lateral[here], distance[here]
+            accel, lateral, distance = self._accel[here], self._lateral[here], self._distance[here]
             speed = zone.speed[staying]
             keeps = 0.0
             if not self._discrete:
@@ -111,11 +109,9 @@ class DrivingTask:
             r_a = action_reward(accel, speed, options.max_speed, keeps_above=keeps)
             r_p = options.kappa * position_reward(zone.s[staying], speed, lateral, distance)
             own[here] = options.reward_weights[0] * r_a + options.reward_weights[1] * r_p
-        else:
-            r_a = r_p = np.empty(0)
         flow = float(np.add.reduce(zone.speed) / len(zone)) / options.max_speed if len(zone) else 0.0
         collided, completed, own_events = self.roster.take_events()
-        self._reward = environment_reward(options.reward_weights, r_a, r_p, flow, collided, completed)
+        self._reward = environment_reward(options.reward_weights, own[here], flow, collided, completed)
         if acted is not None:
             for keys, amount in own_events:
                 own[np.isin(acted.keys[acted.who], keys)] += amount
@@ -180,17 +176,15 @@ class DrivingTask:
         who = members.who
         n = len(who)
         values = actions.values
-        ours = np.ones(n, dtype=bool)
+        ours = values != LEAVE_IT if self._discrete else np.ones(n, dtype=np.bool_)
         if self._discrete:
-            asked = values
-            if n and np.minimum.reduce(values) == LEAVE_IT:
-                ours = values != LEAVE_IT
-                asked = np.where(ours, values, KEEP)
+            every = np.count_nonzero(ours) == n
+            asked = values if every else np.where(ours, values, KEEP)
             allowed = self._mask[np.arange(n), asked]
             # A masked lane change becomes the same acceleration without it.
-            executed = np.where(allowed, asked, asked % 3 + 3)
+            executed = asked if np.count_nonzero(allowed) == n else np.where(allowed, asked, asked % 3 + 3)
             accel, lateral = decode(executed, options.accel_step)
-            done: NDArray[Any] = np.where(ours, executed, LEAVE_IT)
+            done: NDArray[Any] = executed if every else np.where(ours, executed, LEAVE_IT)
         else:
             accel = np.asarray(options.accel_step * values[:, 0], dtype=np.float64)
             lateral = np.rint(values[:, 1]).astype(np.int64)
