@@ -95,11 +95,12 @@ def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
         surplus += SIDE_GAP
         spare, tight = gap - surplus, gap < surplus
     over = others[..., _LANE] - own[:, _LANE, None] == _OVER
+    in_front = by > 0
+    over[2] &= in_front
     # The other may come in from beyond: an HDV, or a CAV with the right of way.
     over[0] &= ahead | human
-    over[4] &= (by > 0) | human
+    over[4] &= in_front | human
     blocked = (over[1::2] | over[::4]) & tight
-    over[2] &= by > 0
     spare = np.where(over[1:4] & ahead, spare, np.inf)
     np.copyto(spare[::2], -np.inf, where=blocked)
     room = np.minimum.reduce(spare, axis=2, initial=np.inf)

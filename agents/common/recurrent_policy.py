@@ -30,11 +30,14 @@ class RecurrentPolicy:
                 raise ValueError(f"no weights '{prefix}.{name}' among {known}") from None
 
         def turned(name: str) -> Floats:
-            return np.ascontiguousarray(array(name).T)
+            return array(name).T.copy(order="C")
 
         self._embed, self._embed_bias = turned("embed.weight"), array("embed.bias")
-        self._input, self._input_bias = turned("gru.weight_ih_l0"), array("gru.bias_ih_l0")
-        self._memory, self._memory_bias = turned("gru.weight_hh_l0"), array("gru.bias_hh_l0")
+        self._input, self._input_bias = turned("gru.weight_ih_l0"), array("gru.bias_ih_l0").copy()
+        self._memory, self._memory_bias = turned("gru.weight_hh_l0"), array("gru.bias_hh_l0").copy()
+        # What comes before the two gates is halved here: sigmoid(x) = (1 + tanh(x / 2)) / 2 cannot overflow.
+        for part in (self._input, self._input_bias, self._memory, self._memory_bias):
+            part[..., : 2 * self.hidden] *= 0.5
         # Heads are added, so they are one.
         self._head, self._head_bias = turned("heads.0.weight"), array("heads.0.bias").copy()
         number = 1
@@ -64,8 +67,6 @@ class RecurrentPolicy:
         from_memory = memory @ self._memory
         from_memory += self._memory_bias
         gates = from_input[:, : 2 * h] + from_memory[:, : 2 * h]
-        # sigmoid(x) = (1 + tanh(x / 2)) / 2 cannot overflow.
-        gates *= 0.5
         np.tanh(gates, out=gates)
         gates *= 0.5
         gates += 0.5

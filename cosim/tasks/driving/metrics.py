@@ -1,6 +1,7 @@
 """The measures of driving, over the zone and at every traffic step (TPE-MARL eqs (38) to (42) and section V-D).
 
-Per-vehicle running values live in slot arrays; one update a step costs a fixed number of array operations.
+Per-vehicle running values live in slot arrays, those of the vehicles that are there meanwhile in an array of their
+own; one update a step costs a fixed number of array operations.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ METRICS = (
     "collisions_per_hour",
     "min_headway",
 )
+
+
+_NO_SLOTS: NDArray[np.int32] = np.empty(0, dtype=np.int32)
 
 
 class _Mean:
@@ -60,46 +64,61 @@ class Statistics:
         self.seconds = 0.0
         self.changes = 0
         self.left = self.left_well = self.collided = self.removed = 0
+        self._here: NDArray[np.int32] = _NO_SLOTS
+        self._now = np.empty((7, 0))
         self._grow(64)
 
     def _grow(self, slots: int) -> None:
         """Make room for that many slots; ``steps`` counts a vehicle's steps in the zone."""
+        self._put_back()
         old = getattr(self, "_table", None)
         self._table = np.zeros((7, slots))
         if old is not None:
             self._table[:, : old.shape[1]] = old
-        self._steps, self._mean, self._m2, self._v, self._a, self._changed_at, self._lane = self._table
+        # Rows: steps, mean speed, its sum of squares, speed, acceleration, instant of the last change of lane, lane.
+        self._steps, self._m2, self._lane = self._table[0], self._table[2], self._table[6]
+
+    def _put_back(self) -> None:
+        """Bring the table up to date."""
+        if len(self._here):
+            self._table[:, self._here] = self._now
+        self._here = _NO_SLOTS
 
     def update(self, zone: Zone, slots: NDArray[np.int32], lengths: Floats, t: float, measured: bool) -> None:
-        """Take in one traffic step.  ``slots`` (N,) of the zone's vehicles, ``lengths`` (N,) m, ``t`` s."""
+        """Take in one traffic step.
+
+        ``slots`` (N,) of the zone's vehicles, the same object while these are the same; ``lengths`` (N,) m, ``t`` s.
+        """
         v = zone.speed
         if measured:
             self.seconds += self._dt
         if not len(v):
             return
-        now = self._table.take(slots, axis=1)  # one gather and one scatter for all seven rows
+        if slots is not self._here:
+            self._put_back()
+            self._here, self._now = slots, self._table.take(slots, axis=1)
+        now = self._now
         steps = now[0] + 1
         delta = v - now[1]
         a = (v - now[3]) / self._dt
-        changed = (now[6] != zone.lane) & (steps > 1)
+        changed = now[6] != zone.lane
         if measured:
             self._measure(zone, lengths, steps, a, now[4])
         if np.count_nonzero(changed):
-            self._lane_changes(slots[changed], t, measured)
-            now[5] = self._changed_at[slots]
+            self._lane_changes(now, changed & (steps > 1), t, measured)
         now[0] = steps
         now[1] += delta / steps
         now[2] += delta * (v - now[1])
         now[3], now[4], now[6] = v, a, zone.lane
-        self._table[:, slots] = now
 
     def _measure(self, zone: Zone, lengths: Floats, steps: Floats, a: Floats, a_before: Floats) -> None:
         v, n = zone.speed, len(zone)
         self.vehicle_seconds += n * self._dt
-        self._velocity_all.add(float(np.add.reduce(v)) / n)  # Eq. (38)
+        total = float(np.add.reduce(v))
+        self._velocity_all.add(total / n)  # Eq. (38)
         cavs = int(np.count_nonzero(zone.cav))
         if cavs:
-            self._velocity_cav.add(float(np.add.reduce(v if cavs == n else v * zone.cav)) / cavs)
+            self._velocity_cav.add((total if cavs == n else float(np.add.reduce(v * zone.cav))) / cavs)
         third = steps > 2
         count = int(np.count_nonzero(third))
         if count:
@@ -118,17 +137,18 @@ class Statistics:
                 self._ttc.add(ttc)
                 self._ttc_capped.add(min(ttc, self._cap))
 
-    def _lane_changes(self, slots: NDArray[np.int32], t: float, measured: bool) -> None:
-        before = self._changed_at[slots]
+    def _lane_changes(self, now: Floats, changed: NDArray[np.bool_], t: float, measured: bool) -> None:
+        before = now[5, changed]
         if measured:
-            self.changes += len(slots)
+            self.changes += len(before)
             again = before > 0
             if again.any():
                 self._strict.add(float((t - before[again]).sum()), int(again.sum()))
-        self._changed_at[slots] = t
+        now[5, changed] = t
 
     def last_lane(self, slots: NDArray[np.int32]) -> Floats:
         """Return the lanes in which these vehicles were last seen in the zone."""
+        self._put_back()
         return np.asarray(self._lane[slots])
 
     def reserve(self, slots: int) -> None:
@@ -138,6 +158,7 @@ class Statistics:
 
     def forget(self, slots: Ints | NDArray[np.int32]) -> None:
         """Clear the slots of vehicles that entered the zone."""
+        self._put_back()
         self._table[:, slots] = 0.0
 
     def leave(self, slots: NDArray[np.int32], well: NDArray[np.bool_], measured: bool) -> None:
@@ -157,6 +178,7 @@ class Statistics:
             self._close(slots)
 
     def _close(self, slots: NDArray[np.int32]) -> None:
+        self._put_back()
         steps = self._steps[slots]
         whole = steps > 1
         self._variance.add(float((self._m2[slots][whole] / steps[whole]).sum()), int(whole.sum()))  # Eq. (41)

@@ -26,7 +26,7 @@ def lane_distance(
 
 def position_value(x: Floats, distance: Floats) -> Floats:
     """f_p(x, y) = exp(-(l - x)^2 / (2 sigma^2)) / (zeta |y_targ - y| + 1); eq (12)."""
-    return np.asarray(np.exp(-((ROAD - x) ** 2) / (2 * SIGMA**2)) / (ZETA * np.abs(distance) + 1))
+    return np.asarray(np.exp(np.square(ROAD - x) / (-2 * SIGMA**2)) / (ZETA * np.abs(distance) + 1))
 
 
 def position_reward(x: Floats, speed: Floats, lateral: NDArray[np.integer], distance: Floats) -> Floats:
