@@ -60,10 +60,10 @@ class QmixConfig(BaseModel):
     )
     epsilon: tuple[float, float] = Field((1.0, 0.05), description="exploration at first and at last")
     epsilon_steps: int = Field(10_000, ge=0, description="steps from first to last")
-    reward_shift: float = Field(-4.0, description="added to the team reward before it is scaled")
+    reward_shift: float = Field(-3.0, description="added to the team reward before it is scaled")
     reward_scale: float = 0.1
     lane_change_cost: float = Field(
-        0.1, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
+        0.15, ge=0, description="taken off the scaled reward, times the share of vehicles that change lane"
     )
     own_weight: float = Field(
         1.0, ge=0, description="of the loss of each vehicle's value against its own reward, beside the team's"
@@ -139,7 +139,7 @@ _LITERAL: dict[str, Any] = {
     "scaled_state": False,
 }
 # At the paper's weights a vehicle that brakes for a gap loses more than it gains by reaching its lane.
-_COMPLETING = (*COLLECTING, "tasks.{task}.reward_weights=[3,2,1,-50,40]")
+_COMPLETING = (*COLLECTING, "tasks.{task}.reward_weights=[2,2,1,-50,80]")
 
 
 def _recipes(literal: Mapping[str, Any]) -> Mapping[str, Recipe]:
