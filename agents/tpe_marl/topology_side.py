@@ -108,30 +108,21 @@ class TopologySide:
         instants = len(team.held)
         if not self._config.topology_weight or not len(team.order):
             return np.zeros(instants, dtype=np.float32)
-        topology_rows = self._tensors(
-            team.held.rows["inputs"],
-            rows,
-            np.arange(len(team.order)),
-            np.zeros(len(team.order), dtype=np.int64),
-        )
+        topology_rows = self._tensors(team.held.rows["inputs"], rows, np.arange(len(team.order)))
         influence = self._net.influence(topology_rows, self._generator)
         instant = torch.from_numpy(team.instant).to(self._device)
         reward: Floats = topology_reward(influence, topology_rows, instant, instants).cpu().numpy()
         return reward
 
     def _tensors(
-        self,
-        inputs: Floats,
-        rows: Mapping[str, NDArray[Any]],
-        at: NDArray[np.int64],
-        shift: NDArray[np.int64],
+        self, inputs: Floats, rows: Mapping[str, NDArray[Any]], at: NDArray[np.int64]
     ) -> TopologyRows:
-        """Return the rows *at* (R,) of a window; *shift* (R,) is taken off their members' row numbers."""
-        distance = rows["past"][at].astype(np.int64)
+        """Return whole instants of *rows* (R, …); *at* (R,) says which of the *inputs* is each row's own."""
+        distance = rows["past"].astype(np.int64)
         past, length = gather_history(inputs, np.where(distance > 0, -1, distance + at[:, None]))
-        to_member = rows["member"][at].astype(np.int64)
-        member = np.where(to_member == 0, NOBODY, to_member + (at - shift)[:, None])
-        arrays = (past, length, member, rows["later"][at], rows["known"][at])
+        to_member = rows["member"].astype(np.int64)
+        member = np.where(to_member == 0, NOBODY, to_member + np.arange(len(at))[:, None])
+        arrays = (past, length, member, rows["later"], rows["known"])
         return TopologyRows(*(torch.from_numpy(array).to(self._device) for array in arrays))
 
     # -- what the mixer sees and is paid --
@@ -172,18 +163,21 @@ class TopologySide:
 
     def _joined(self, picks: list[Pick]) -> TopologyRows:
         """Return the rows of single instants of several windows."""
-        parts, taken = [], 0
+        inputs: list[Floats] = []
+        at: list[NDArray[np.int64]] = []
+        taken = 0
         for pick in picks:
-            at = np.arange(pick.where.start, pick.where.stop)
-            rows = pick.held.rows
-            parts.append(self._tensors(rows["inputs"], rows, at, np.full(len(at), pick.where.start - taken)))
-            taken += len(at)
-        return TopologyRows(
-            *(
-                torch.cat([getattr(part, name) for part in parts])
-                for name in ("past", "length", "member", "later", "known")
-            )
-        )
+            # The past of its vehicles stands no farther back than this.
+            begin = int(pick.held.first[max(pick.start - self._config.past + 1, 0)])
+            own = pick.where
+            inputs.append(pick.held.rows["inputs"][begin : own.stop])
+            at.append(np.arange(own.start, own.stop) + (taken - begin))
+            taken += own.stop - begin
+        rows = {
+            name: np.concatenate([pick.held.rows[name][pick.where] for pick in picks])
+            for name in ("past", "member", "later", "known")
+        }
+        return self._tensors(np.concatenate(inputs), rows, np.concatenate(at))
 
     # -- signals and saving --
 
