@@ -261,7 +261,7 @@ def test_members_and_past_of_held_rows_are_those_of_the_window() -> None:
     held = next(iter(learner._memory))
     side = learner._side
     at = np.arange(held.first[-1])
-    rows = side._tensors(held.rows["inputs"], held.rows, at, np.zeros(len(at), dtype=np.int64))
+    rows = side._tensors(held.rows["inputs"], held.rows, at)
     instant = np.repeat(np.arange(len(held)), np.diff(held.first))
     member = rows.member.numpy()
     there = member >= 0
@@ -280,6 +280,7 @@ def test_members_and_past_of_held_rows_are_those_of_the_window() -> None:
         count = pick.where.stop - pick.where.start
         expected = np.where(there, member - pick.where.start + offset, -1)[pick.where]
         np.testing.assert_array_equal(joined.member.numpy()[offset : offset + count], expected)
+        assert torch.equal(joined.past[offset : offset + count], rows.past[pick.where])
         offset += count
 
 
