@@ -1,88 +1,14 @@
-"""Slots, stays and the recurrent network: against the window's own slots, a loop over vehicles, and torch."""
+"""Stays and the recurrent network: against a loop over vehicles, and torch."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from agents.common.networks import module_arrays
 from agents.common.recurrent import RecurrentNet, Stays, on_grid
 from agents.common.recurrent_policy import RecurrentPolicy
-from agents.common.slots import Slots
-from cosim.errors import AgentError
-from cosim.lockstep import ActionSpec, EpisodeInfo, RoleSpec
-from cosim.lockstep.learner import Window
-
-
-def keys(*numbers: int) -> np.ndarray:
-    return np.array(numbers, dtype=np.uint64)
-
-
-# -- slots --
-
-
-def test_a_vehicle_keeps_its_slot_and_newcomers_take_the_lowest_free_ones() -> None:
-    slots = Slots(4)
-    slot, entered = slots.assign(keys(10, 20, 30))
-    assert slot.tolist() == [0, 1, 2]
-    assert entered.all()
-    slot, entered = slots.assign(keys(5, 20, 30, 40))  # 10 left
-    assert slot.tolist() == [0, 1, 2, 3]
-    assert entered.tolist() == [True, False, False, True]
-    slot, entered = slots.assign(keys(5, 20, 30, 40))
-    assert not entered.any()
-    slot, entered = slots.assign(keys(40, 20))
-    assert slot.tolist() == [3, 1]
-    assert not entered.any()
-    assert slots.assign(keys())[0].tolist() == []
-    assert slots.assign(keys(0))[1].tolist() == [True]  # a key of 0 is a key
-    slots.clear()
-    assert slots.assign(keys(40))[0].tolist() == [0]
-
-
-def test_a_vehicle_too_many_is_refused_or_gets_a_new_slot() -> None:
-    with pytest.raises(AgentError, match="3 vehicles at once, more than 2 slots"):
-        Slots(2).assign(keys(1, 2, 3))
-    growing = Slots(2, growing=True)
-    assert growing.assign(keys(7, 8))[0].tolist() == [0, 1]
-    assert growing.assign(keys(8, 1, 2, 3, 4))[0].tolist() == [1, 0, 2, 3, 4]
-    assert growing.count >= 5
-
-
-def window_of(present: list[list[int]]) -> Window:
-    """A window in which these vehicles are there at each instant."""
-    first = np.concatenate([[0], np.cumsum([len(p) for p in present])])
-    key = np.array([k for p in present for k in p], dtype=np.uint64)
-    m, t = len(key), len(present)
-    return Window(
-        worker=0,
-        info=EpisodeInfo("test", "driving", 0, 0, 100_000, {"cav": RoleSpec("cav", 4, ActionSpec(n=9))}),
-        role="cav",
-        t_us=np.arange(t),
-        first=first,
-        key=key,
-        active=np.ones(m, dtype=bool),
-        obs=np.zeros((m, 4), dtype=np.float32),
-        mask=None,
-        values=np.zeros(m, dtype=np.int64),
-        reward=np.zeros(m),
-        next=np.full(m, -1),
-        terminated=np.zeros(m, dtype=bool),
-        truncated=np.zeros(m, dtype=bool),
-    )
-
-
-@given(st.lists(st.sets(st.integers(0, 12), max_size=6), min_size=2, max_size=12))
-@settings(max_examples=60)
-def test_slots_while_acting_are_those_of_the_window(present: list[set[int]]) -> None:
-    window = window_of([sorted(p) for p in present])
-    slots = Slots(6)
-    acting = [slots.assign(keys(*sorted(p)))[0].tolist() for p in present]
-    assert [s for one in acting for s in one] == window.slots(6).tolist()
-
 
 # -- stays --
 
