@@ -56,8 +56,9 @@ def allowed_choice(mask: NDArray[np.bool_], u: NDArray[np.float64]) -> NDArray[n
     """
     below = np.floor(u * mask.sum(axis=1))
     # The choice whose number of allowed ones before it, itself included, first exceeds `below`.
-    return np.argmax(np.cumsum(mask, axis=1) > below[:, None], axis=1).astype(np.float64)
+    chosen: NDArray[np.intp] = np.argmax(np.cumsum(mask, axis=1) > below[:, None], axis=1)
+    return chosen.astype(np.float64)
 
 
 def _draws(keys: NDArray[np.uint64], column: int, stream: int) -> NDArray[np.float64]:
-    return uniforms(philox(keys, np.uint64(column), stream)[0])
+    return uniforms(philox(keys, np.array(column, dtype=np.uint64), stream)[0])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agents.tpe_marl.items.cells import RULE, Shipped, case, policies
+from agents.common.shipped import Shipped
+from agents.tpe_marl.items.cells import RULE, case, policies
 from agents.tpe_marl.items.grid import RETURN
 from agents.tpe_marl.items.situations import Situation, in_front, instants, together, tracks
 from cosim.experiments.papers import Case, Item, Material, Measure, Size

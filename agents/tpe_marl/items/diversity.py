@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.common.shipped import Shipped
 from agents.tpe_marl.heatmap import CELLS, heat_map, random_signs
-from agents.tpe_marl.items.cells import TRAINED_FLOW, VARIANT, Shipped, scenario, shipped
+from agents.tpe_marl.items.cells import TRAINED_FLOW, VARIANT, scenario, shipped
 from agents.tpe_marl.topology import SLOTS, SimHash, window_ranks, window_topology, window_vectors
 from cosim.errors import ScenarioError
 from cosim.experiments.papers import Case, Item, Material, Measure, Size
