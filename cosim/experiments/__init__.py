@@ -5,7 +5,9 @@
 cluster (``ray_cluster`` connects), ``results`` makes tables of what came out.  ``papers`` is the registry of the
 papers' items with the verdicts, ``claims`` what papers say in words, ``reproduction`` runs one.  ``training`` trains
 an agent: ``crew`` are its workers (``worker``, ``ray_worker``), ``rollout`` and ``windows`` what they collect,
-``curve``, ``checkpoint`` and ``train_files`` what it writes.  Everything is imported when it is first used.
+``train_config`` says what it is asked to do, ``curve``, ``checkpoint`` and ``train_files`` what it writes.  ``tapes``
+records traffic for tasks that need no SUMO (``tape_worker``: one process of it).  Everything is imported when it is
+first used.
 """
 
 from __future__ import annotations

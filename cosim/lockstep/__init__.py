@@ -1,9 +1,10 @@
 """Where tasks and agents meet: the protocol of questions and answers, and the hosts that agents run in.
 
-``protocol`` has the arrays that flow, ``inline`` and ``process`` the two kinds of host, ``launch`` the
-operating-system side of a process, ``wire`` and ``messages`` the format between processes (``docs/wire.md``),
-``client`` and ``worker`` the agent's end of it, ``registry`` agents by name.  What training needs of a method is in
-``cosim.lockstep.learner``, imported by name: an agent process does without it.
+``protocol`` has the arrays that flow, ``inline`` and ``process`` the two kinds of host (``hosts`` opens either),
+``launch`` the operating-system side of a process, ``wire`` and ``messages`` the format between processes
+(``docs/wire.md``), ``client`` and ``worker`` the agent's end of it, ``registry`` agents by name, ``weights`` trained
+policies as files.  What training needs of a method is in ``cosim.lockstep.learner``, imported by name: an agent
+process does without it.
 """
 
 from cosim.lockstep.client import log, serve

@@ -3,6 +3,7 @@
 ``learning_curves`` (several: ``learning_curve_panels``), ``time_series``, ``space_time`` (lanes side by side),
 ``strips`` (vehicles from above), ``heat_maps``, ``cdf``, ``bars`` and ``dot_panels`` (means with 95 % confidence
 intervals), ``coverage_map``, ``predicted_paths`` and ``draw_net`` draw; ``save`` and ``to_bytes`` write PNG and SVG.
+By name of their module come ``station_load.station_loads`` and ``traces``, matched traces over a net.
 ``style`` is the house style, ``quantities`` knows names and units in print, ``intervals`` confidence intervals.  Every
 figure takes ``runs``, the names of the runs that it shows: they stand below it and in the file's metadata.
 

@@ -2,7 +2,12 @@
 
 ``load_scenario(name)`` gives a frozen :class:`Scenario`; a section that another part of cosim knows
 (``network``, a task's options) stays plain data until ``Scenario.parse`` reads it with that part's own
-pydantic model, which should derive from :class:`Section` and take its numbers from ``cosim.scenario.units``.
+pydantic model, which should derive from :class:`Section` and take its numbers from ``cosim.scenario.units`` (or, where
+they may be drawn, ``spans``).
+
+``load`` finds and loads (``source`` is YAML with the place of every key, ``messages`` are pydantic's findings in a
+user's words), ``schema`` is the whole scenario, with ``traffic``, ``vehicles``, ``replay`` and ``sumo_options`` as
+parts; ``base`` is what every section stands on.
 """
 
 from cosim.scenario.base import KeyedError, Section, Whole

@@ -1,7 +1,8 @@
 """Compliance checks shipped to users: run them on agents, tasks and scenarios of your own.
 
-``agents`` asks an agent without SUMO, ``tasks`` drives a task on real traffic (``probe`` watches it, ``twin`` shows
-it the same road under other names), ``scenarios`` runs a scenario and compares the bytes.
+``agents`` asks an agent without SUMO (``migration``: about that task's vehicles), ``tasks`` drives a task on real
+traffic (``probe`` watches it, ``twin`` shows it the same road under other names), ``scenarios`` runs a scenario and
+compares the bytes.
 """
 
 from cosim.testing.agents import check_agent
