@@ -2,8 +2,8 @@
 
 The rooms: ``scenario`` (files, units, messages), ``traffic`` (SUMO, demand, nets), ``network`` (radio, wired links,
 edge servers), ``tasks`` (decision problems), ``lockstep`` (agents and their processes), ``recording`` (run
-directories), ``engine`` (the loop), ``recorder`` and ``recorded`` (its writing to a run directory, and
-answering from one), ``window`` (what sumo-gui shows of it), ``assembly`` and ``runner`` (a scenario from beginning to end), ``envs``
+directories), ``engine`` (the loop), ``recorder`` and ``recorded`` (writing a run directory, and answers from one),
+``window`` (what sumo-gui shows of a run), ``assembly`` and ``runner`` (a scenario from beginning to end), ``envs``
 (PettingZoo and Gymnasium), ``experiments`` (batch, train, reproduce), ``plots``, ``report``, ``testing``, ``cli``.
 Below them all: ``errors``, ``clock``, ``randomness`` (draws by key), ``registry`` (parts by name), ``resources``
 (files that ship).
