@@ -1,8 +1,8 @@
 """Reports: what a run, a batch or a training gave, as figures and one self-contained HTML page.
 
-``write_report`` is ``cosim report``.  `run_figures` (with `network_figures`, `migration_figures`, `samples`), `batch` and
-`training` read a folder and choose its figures (drawn by `cosim.plots`), the three ``…_page`` modules say what stands
-on the page, `html` makes it, `album` puts the figures in, `write` puts it all into a folder.
+``write_report`` is ``cosim report``.  `run_figures` (with `network_figures`, `migration_figures`, `samples`), `batch`
+and `training` read a folder and choose its figures (drawn by `cosim.plots`), the three ``…_page`` modules say what
+stands on the page, `html` makes it, `album` puts the figures in, `write` puts it all into a folder.
 
 The folder has the name of the command, so ``cosim.report`` is this package and not a function as ``cosim.batch`` is;
 it can be called all the same: after ``from cosim import report``, ``report(dir)`` is ``write_report(dir)``.
