@@ -19,7 +19,7 @@ from agents.common.networks import (
     set_learning_rate,
 )
 from agents.common.schedules import linear
-from agents.common.window_memory import WindowMemory, under
+from agents.common.window_memory import under
 from cosim.lockstep.learner import Actor, LearnerState, Setup
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 
@@ -159,13 +159,6 @@ class NetLearner(Generic[M]):
         values = state.values
         self._steps, self._updates, self._owed = values["steps"], values["updates"], values["owed"]
         self._random.bit_generator.state = values["random"]
-
-
-class WindowLearner(NetLearner[WindowMemory]):
-    """A :class:`NetLearner` that holds *memory* whole windows."""
-
-    def __init__(self, setup: Setup, actor: Actor, memory: int) -> None:
-        super().__init__(setup, actor, WindowMemory(memory))
 
 
 def descend(

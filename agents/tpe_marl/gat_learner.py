@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from agents.common.learning import WindowLearner, descend
+from agents.common.learning import NetLearner, descend
 from agents.common.networks import (
     load_module,
     module_arrays,
     soft_copy,
 )
 from agents.common.trained import EPSILON
-from agents.common.window_memory import Draw, Held, gather
+from agents.common.window_memory import Draw, Held, WindowMemory, gather
 from agents.tpe_marl.gat import Edges, GatNet, GraphBatch, gat_loss
 from agents.tpe_marl.gat_agent import NAME, NET, GatActor, GatConfig
 from agents.tpe_marl.graph_policy import Floats, differences, sees
@@ -125,12 +125,12 @@ def graph_batch(draw: Draw) -> tuple[Any, ...]:
     )
 
 
-class GatLearner(WindowLearner):
+class GatLearner(NetLearner[WindowMemory]):
     """Satisfies :class:`cosim.lockstep.learner.Learner`."""
 
     def __init__(self, setup: Setup) -> None:
         config: GatConfig = setup.config
-        super().__init__(setup, GatActor(setup.info, config), config.memory)
+        super().__init__(setup, GatActor(setup.info, config), WindowMemory(config.memory))
         choices = driving_role(setup.info, NAME).action.n
         self._config = config
 

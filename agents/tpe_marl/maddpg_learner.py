@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from agents.common.learning import WindowLearner, descend
+from agents.common.learning import NetLearner, descend
 from agents.common.networks import (
     load_module,
     module_arrays,
     set_learning_rate,
     soft_copy,
 )
-from agents.common.window_memory import Draw, Held, gather
+from agents.common.window_memory import Draw, Held, WindowMemory, gather
 from agents.tpe_marl.actor_critic import (
     CentralCritic,
     JointBatch,
@@ -58,12 +58,12 @@ def rows_ahead(window: Window, where: BySlot) -> NDArray[np.int16]:
     return ahead.astype(np.int16)
 
 
-class MaddpgLearner(WindowLearner):
+class MaddpgLearner(NetLearner[WindowMemory]):
     """Satisfies :class:`cosim.lockstep.learner.Learner`."""
 
     def __init__(self, setup: Setup) -> None:
         config: MaddpgConfig = setup.config
-        super().__init__(setup, MaddpgActor(setup.info, config), config.memory)
+        super().__init__(setup, MaddpgActor(setup.info, config), WindowMemory(config.memory))
         self._config, self._inputs = config, config.rows()
         state = config.slots * FEATURES + TRAFFIC
 

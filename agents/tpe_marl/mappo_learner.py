@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from agents.common.learning import WindowLearner, descend
+from agents.common.learning import NetLearner, descend
 from agents.common.networks import (
     PerceptronNet,
     load_module,
@@ -52,12 +52,12 @@ class _Graded:
     returns: torch.Tensor
 
 
-class MappoLearner(WindowLearner):
+class MappoLearner(NetLearner[WindowMemory]):
     """Satisfies :class:`cosim.lockstep.learner.Learner`."""
 
     def __init__(self, setup: Setup) -> None:
         config: MappoConfig = setup.config
-        super().__init__(setup, MappoActor(setup.info, config), _MANY)
+        super().__init__(setup, MappoActor(setup.info, config), WindowMemory(_MANY))
         choices = driving_role(setup.info, NAME).action.n
         self._config, self._inputs = config, config.rows()
         self._net = self._actor_net(choices, self._weights).to(self._device)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from agents.common.learning import WindowLearner, descend
+from agents.common.learning import NetLearner, descend
 from agents.common.networks import (
     load_module,
     module_arrays,
@@ -114,12 +114,12 @@ class SlotState:
         """Nothing."""
 
 
-class QmixLearner(WindowLearner):
+class QmixLearner(NetLearner[WindowMemory]):
     """Satisfies :class:`cosim.lockstep.learner.Learner`."""
 
     def __init__(self, setup: Setup, name: str, side: Side) -> None:
         config: QmixConfig = setup.config
-        super().__init__(setup, QmixActor(setup.info, config, name), config.memory)
+        super().__init__(setup, QmixActor(setup.info, config, name), WindowMemory(config.memory))
         choices = driving_role(setup.info, name).action.n
         self._config, self._side = config, side
         self._inputs = config.rows(name)
