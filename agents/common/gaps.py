@@ -52,11 +52,6 @@ def turning_gap(speed: Floats, leader: Floats) -> Floats:
     return STANDSTILL_GAP + np.maximum(speed**2 * (0.5 / BRAKING) - leader**2 * (0.5 / LEADER_BRAKING), 0.0)
 
 
-def alike_gap(speed: Floats, other: Floats) -> Floats:
-    """Return the gap (m) that is used up if a vehicle and a slower one ahead (m/s) both brake until they stand."""
-    return np.asarray(np.maximum(speed**2 - other**2, 0.0) * (0.5 / BRAKING))
-
-
 def following_gap(s: Floats, speed: Floats, closing: Floats) -> Floats:
     """Return the gap (m) needed behind a leader; ``closing`` is the own speed minus the leader's (m/s)."""
     needed = STANDSTILL_GAP + TIME_GAP * speed + braking_gap(closing)
@@ -86,7 +81,7 @@ def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
     ahead = by >= 0
     gap = np.abs(by) - BODY
     human = others[..., _CAV] == 0
-    # Who is ahead may brake on, for the junction or for another: alike_gap(), whichever of the two is in front.
+    # Who is ahead may brake on, for the junction or for another: what is used up if both brake until they stand.
     slower = np.square(speed) - np.square(leader)
     surplus = np.maximum(np.where(ahead, slower, -slower), 0.0) * (0.5 / BRAKING)
     if np.count_nonzero(human):

@@ -7,7 +7,7 @@ Layers are named as :class:`agents.common.perceptron.Perceptron` reads them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -119,11 +119,6 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of all parameters."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def parameter_count(modules: Iterable[nn.Module]) -> int:
-    """Return how many numbers the modules learn."""
-    return sum(p.numel() for module in modules for p in module.parameters())
 
 
 def _named(prefix: str, name: str) -> str:

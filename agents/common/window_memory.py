@@ -73,11 +73,6 @@ class WindowMemory:
     def __iter__(self) -> Iterator[Held]:
         return iter(self._held)
 
-    @property
-    def row_count(self) -> int:
-        """Rows held."""
-        return sum(int(held.first[-1]) for held in self._held)
-
     def add(self, held: Held) -> None:
         """Take in a window; the oldest goes where there are too many."""
         if self._held and len(held) != len(self._held[0]):

@@ -3,24 +3,19 @@
 For every pair of CAVs D_ij = (||o_i - o_j||, SimHash(o_i - o_j)) (TPE-MARL eqs (18), (19)); each vehicle keeps those
 to a few others, its topology set.  :func:`topology` does one instant and serves acting, :func:`window_topology` all
 instants of a learning window; both give one row a vehicle, in the order of the observations.  :func:`relate` is the
-same relation for pairs already chosen, in NumPy or torch.
+same relation for pairs already chosen.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from cosim.errors import AgentError
-
-if TYPE_CHECKING:
-    import torch
-
-    Array = TypeVar("Array", NDArray[np.float64], NDArray[np.float32], torch.Tensor)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -45,8 +40,8 @@ def set_size(kind: TopologySet, slots: int = SLOTS) -> int:
 class SimHash:
     """``planes`` (m, d) whose sides make the bits, and what each bit counts, ``weights`` (m,), first = most."""
 
-    planes: Any
-    weights: Any
+    planes: Floats
+    weights: NDArray[np.int64]
 
     @staticmethod
     def of(planes: NDArray[np.floating[Any]]) -> SimHash:
@@ -61,23 +56,17 @@ class SimHash:
         """Return the hash with standard normal planes of that seed."""
         return SimHash.of(np.random.default_rng([seed, 19]).standard_normal((bits, dimensions)))
 
-    def tensors(self) -> SimHash:
-        """Return the same hash for torch."""
-        import torch
-
-        return SimHash(torch.from_numpy(self.planes), torch.from_numpy(self.weights))
-
     @property
     def largest(self) -> int:
         """The largest code, 2^m - 1."""
         return (1 << len(self.weights)) - 1
 
-    def code(self, projections: Any) -> Any:
+    def code(self, projections: Floats) -> NDArray[np.int64]:
         """Return the integer of each sign pattern (…, m); 0 counts as positive.
 
         The length of what is projected does not matter, so nothing is divided by it: eq (19) without its norm.
         """
-        return ((projections >= 0) * self.weights).sum(-1)  # Eq. (19)
+        return np.asarray(((projections >= 0) * self.weights).sum(-1))  # Eq. (19)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +92,8 @@ class Topology:
         return out.reshape(len(self), 2 * self.member.shape[1])
 
 
-def relate(own: Array, others: Array, hash_: SimHash) -> tuple[Array, Any]:
-    """Return distance (…, k) and code (…, k) of *own* (…, d) to *others* (…, k, d): D_ij of eq (18).
-
-    NumPy arrays with a hash as it is, tensors with ``hash_.tensors()``.
-    """
+def relate(own: Floats, others: Floats, hash_: SimHash) -> tuple[Floats, NDArray[np.int64]]:
+    """Return distance (…, k) and code (…, k) of *own* (…, d) to *others* (…, k, d): D_ij of eq (18)."""
     difference = own[..., None, :] - others
     distance = (difference * difference).sum(-1) ** 0.5
     return distance, hash_.code(difference @ hash_.planes.T)
@@ -215,23 +201,6 @@ def next_topology(
     out[rows, :, 0], out[rows, :, 1] = distance / DISTANCE_SCALE, code / hash_.largest
     out[~there] = 0.0
     return out.reshape(len(member), 2 * member.shape[1]), known
-
-
-def road_order(s: NDArray[np.floating[Any]]) -> Ints:
-    """Return the rows from the foremost to the hindmost; equal positions by row, that is by vehicle key."""
-    return (-s).argsort(kind="stable")
-
-
-def vector(tensor: NDArray[np.floating[Any]], order: Ints, slots: int = SLOTS) -> NDArray[np.float32]:
-    """Return v (slots * 2k,): T^i (n, 2k) of the vehicles in *order* one behind the other, zeros behind.
-
-    AgentError if there are more vehicles than slots.
-    """
-    if len(order) > slots:
-        raise AgentError(f"{len(order)} vehicles at once, more than {slots} slots")
-    out = np.zeros((slots, tensor.shape[1]), dtype=np.float32)
-    out[: len(order)] = tensor[order]
-    return out.reshape(-1)
 
 
 def window_ranks(s: NDArray[np.floating[Any]], instant: Ints, active: NDArray[np.bool_]) -> Ints:

@@ -53,7 +53,6 @@ class UpdateRule:
 
 
 DEFAULT_RULE = UpdateRule()
-LITERAL_RULE = UpdateRule(kl_weight=1.0, decay=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,6 @@ from cosim.randomness import quick_words, stream_key
 _STREAM = stream_key(0, "tpe_marl/visits", 0)
 
 
-def visit_key(one: Topology, order: Ints) -> int:
-    """Return the key of one instant, whose vehicles stand in *order* along the road."""
-    rank = np.empty(len(order), dtype=np.intp)
-    rank[order] = np.arange(len(order))
-    return int(_words(one, rank).sum())
-
-
 def window_visit_keys(whole: Topology, rank: Ints, first: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Return the keys (T + 1,) of a window's instants; ``rank`` (M,) from ``window_ranks``, -1 for absent rows."""
     words = _words(whole, rank)

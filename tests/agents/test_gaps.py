@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from agents.common.gaps import (
     BODY,
+    BRAKING,
     NO_CHANGE_BEYOND,
     SIDE_GAP,
     STANDSTILL_GAP,
     TIME_GAP,
-    alike_gap,
     guarded,
     side_gap,
 )
@@ -33,6 +33,11 @@ def allowed(*vehicles: tuple[float, int, float, int]) -> NDArray[np.bool_]:
     return guarded(everyone, everyone[None])
 
 
+def braking_ways_apart(fast: float, slow: float) -> float:
+    """By how many metres the braking way of one is longer than that of the other."""
+    return (fast**2 - slow**2) / (2.0 * BRAKING)
+
+
 def test_alone_everything_goes_until_just_before_the_junction() -> None:
     assert allowed((50.0, 1, 15.0, 1)).all()
     late = allowed((NO_CHANGE_BEYOND + 1.0, 1, 15.0, 1))[0]
@@ -41,8 +46,7 @@ def test_alone_everything_goes_until_just_before_the_junction() -> None:
 
 @pytest.mark.parametrize("cav", [0, 1])
 def test_nobody_accelerates_or_keeps_speed_into_a_leader(cav: int) -> None:
-    own, closing = np.float64(15.0), np.float64(5.0)
-    needed = BODY + alike_gap(own, own - closing) + (SIDE_GAP if cav else STANDSTILL_GAP + TIME_GAP * own)
+    needed = BODY + braking_ways_apart(15.0, 10.0) + (SIDE_GAP if cav else STANDSTILL_GAP + TIME_GAP * 15.0)
     for spare, pedals in ((-0.1, [True, False, False]), (0.5, [True, True, False]), (1.1, [True] * 3)):
         assert allowed((60.0, 2, 15.0, 1), (60.0 + needed + spare, 2, 10.0, cav))[0, 3:6].tolist() == pedals
 
@@ -52,7 +56,7 @@ def test_nobody_accelerates_or_keeps_speed_into_a_leader(cav: int) -> None:
 def test_a_lane_is_entered_only_where_the_rear_vehicle_can_brake_in_time(ahead: bool, cav: int) -> None:
     gap = BODY + side_gap(np.float64(4.0))
     if cav or ahead:
-        gap = BODY + SIDE_GAP + alike_gap(np.float64(14.0), np.float64(10.0))
+        gap = BODY + SIDE_GAP + braking_ways_apart(14.0, 10.0)
     own, other = (14.0, 10.0) if ahead else (10.0, 14.0)
     for spare in (-0.1, 0.1):
         at = 60.0 + (gap + spare if ahead else -gap - spare)

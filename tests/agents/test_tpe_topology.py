@@ -15,15 +15,13 @@ from agents.tpe_marl.topology import (
     Topology,
     next_topology,
     relate,
-    road_order,
     set_size,
     topology,
-    vector,
     window_ranks,
     window_topology,
     window_vectors,
 )
-from agents.tpe_marl.visits import VisitTable, visit_key, visit_reward, window_visit_keys
+from agents.tpe_marl.visits import VisitTable, visit_reward, window_visit_keys
 from cosim.errors import AgentError
 from cosim.tasks.driving.observation import features, observe
 from cosim.tasks.driving.zone import Zone
@@ -47,6 +45,17 @@ def example() -> np.ndarray:
 
 def some_obs(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, OBS_DIM)).astype(np.float32)
+
+
+def vector(tensor: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """The vector of one instant at which all are there."""
+    instant = np.zeros(len(s), dtype=np.intp)
+    return window_vectors(tensor, window_ranks(s, instant, np.ones(len(s), dtype=bool)), instant, 1)[0]
+
+
+def visit_key(one: Topology, order: np.ndarray) -> int:
+    """The key of one instant, whose vehicles stand in *order* along the road."""
+    return int(window_visit_keys(one, np.argsort(order), np.array([0, len(order)]))[0])
 
 
 # -- SimHash --
@@ -183,17 +192,12 @@ def test_more_vehicles_than_slots_are_refused() -> None:
     with pytest.raises(AgentError, match="26 vehicles at once, more than 25 slots"):
         topology(some_obs(26), COSINES, "all")
     with pytest.raises(AgentError, match="26 vehicles at once"):
-        vector(np.zeros((26, 4)), np.arange(26))
+        vector(np.zeros((26, 4)), np.arange(26.0))
 
 
-def test_torch_relates_as_numpy_does() -> None:
-    torch = pytest.importorskip("torch")
+def test_pairs_already_chosen_are_related_as_all_are() -> None:
     obs = some_obs(40).astype(np.float64).reshape(8, 5, OBS_DIM)
-    own, others = obs[:, 0], obs[:, 1:]
-    distance, code = relate(own, others, COSINES)
-    distance_t, code_t = relate(torch.from_numpy(own), torch.from_numpy(others), COSINES.tensors())
-    np.testing.assert_allclose(distance_t.numpy(), distance, rtol=1e-14)
-    assert code_t.tolist() == code.tolist()
+    distance, code = relate(obs[:, 0], obs[:, 1:], COSINES)
     one = topology(obs[0], COSINES, "all")
     assert one.distance[0, :4].tolist() == pytest.approx(sorted(distance[0]))
     assert sorted(one.code[0, :4].tolist()) == sorted(code[0].tolist())
@@ -205,22 +209,21 @@ def test_torch_relates_as_numpy_does() -> None:
 def test_the_vector_lists_vehicles_from_the_foremost_on() -> None:
     obs = example()
     one = topology(obs, COSINES)
-    order = road_order(obs[:, 0])
-    assert order.tolist() == [1, 0, 2]
-    raw = vector(one.tensor(COSINES, distance_scale=1.0), order)
+    raw = vector(one.tensor(COSINES, distance_scale=1.0), obs[:, 0])
     assert raw.shape == (100,)
     b_a, b_c = one.distance[1]
     a = [3.2809706, 133 / 255, 4.3669582, 15 / 255]
     np.testing.assert_allclose(raw[:8], [b_a, 122 / 255, b_c, one.code[1, 1] / 255, *a], atol=1e-6)
     assert not raw[12:].any()
-    scaled = vector(one.tensor(COSINES), order)
+    scaled = vector(one.tensor(COSINES), obs[:, 0])
     np.testing.assert_allclose(scaled[:12:2], raw[:12:2] / 10, rtol=1e-6)
     np.testing.assert_array_equal(scaled[1:12:2], raw[1:12:2])
 
 
 def test_vehicles_side_by_side_keep_the_order_of_their_rows() -> None:
-    assert road_order(np.array([5.0, 7.0, 5.0, 7.0, 5.0])).tolist() == [1, 3, 0, 2, 4]
-    assert vector(np.zeros((0, 8)), np.empty(0, dtype=np.intp)).shape == (200,)
+    s = np.array([5.0, 7.0, 5.0, 7.0, 5.0])
+    assert window_ranks(s, np.zeros(5, dtype=np.intp), np.ones(5, dtype=bool)).tolist() == [2, 0, 3, 1, 4]
+    assert not vector(np.zeros((0, 8)), np.empty(0)).any()
 
 
 # -- whole windows --
@@ -250,8 +253,11 @@ def test_a_window_is_its_instants(kind: str) -> None:
         np.testing.assert_array_equal(whole.member[here], at)
         np.testing.assert_array_equal(whole.code[here], one.code)
         np.testing.assert_array_equal(whole.distance[here], one.distance)
-        order = road_order(obs[here, 0])
-        np.testing.assert_array_equal(vectors[t], vector(one.tensor(simhash), order))
+        order = np.argsort(-obs[here, 0], kind="stable")
+        ahead_first = one.tensor(simhash)[order].astype(np.float32).ravel()
+        np.testing.assert_array_equal(
+            vectors[t], np.pad(ahead_first, (0, vectors.shape[1] - ahead_first.size))
+        )
         assert int(keys[t]) == visit_key(one, order)
     assert (whole.member[~active] == NOBODY).all()
 

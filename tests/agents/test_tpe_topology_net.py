@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from agents.tpe_marl.topology_net import (
-    LITERAL_RULE,
     TopologyNet,
     TopologyRows,
     UpdateRule,
@@ -141,7 +140,7 @@ def test_each_part_follows_its_own_loss(sign: float) -> None:
 
 def test_the_literal_reading_shrinks_the_encoder_and_nothing_else() -> None:
     weights = []
-    for rule in (UpdateRule(kl_weight=1.0), LITERAL_RULE):
+    for rule in (UpdateRule(kl_weight=1.0), UpdateRule(kl_weight=1.0, decay=True)):
         net, rows = net_of(), rows_of()
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         before = {name: [p.detach().clone() for p in ps] for name, ps in parts(net).items()}
