@@ -43,22 +43,11 @@ def gain_of(loss_db: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
-    """A channel's state for n vehicles and m stations: loss in dB without fading, LOS states, fading gains.
-
-    ``fade`` is None without fading.
-    """
-
-    loss_db: Floats
-    los: States
-    fade: Floats | None
-
-
-@dataclass(frozen=True, slots=True)
 class Block:
-    """Part of a :class:`Matrix`: the vehicles ``rows`` with all stations.
+    """A channel's state for the vehicles ``rows`` and all stations: loss in dB without fading, LOS, fading gains.
 
-    ``los`` is None where every link is in line of sight; ``square`` is the squared planar distance, m^2.
+    ``los`` is None where every link is in line of sight, ``fade`` without fading; ``square`` is the squared planar
+    distance, m^2.
     """
 
     rows: slice
@@ -185,19 +174,6 @@ class Channel:
                 shadow.block(rows, draws.z0)
             if g:
                 g.block(rows, draws.z1)
-
-    def matrix(self) -> Matrix:
-        """Return the state of all vehicle-station pairs of this tick; call this or :meth:`blocks` once a tick."""
-        shape = len(self._a), len(self._b)
-        loss, los = np.empty(shape), np.zeros(shape, np.uint8)
-        fade = np.empty(shape) if "draws" in self._fading.needs else None
-        for block in self.blocks():
-            loss[block.rows] = block.loss_db
-            if block.los is not None:
-                los[block.rows] = block.los
-            if fade is not None:
-                fade[block.rows] = block.fade
-        return Matrix(loss, los, fade)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the state of this tick, some vehicles at a time; walks advance, so it is used up once a tick."""

@@ -36,9 +36,6 @@ from cosim.scenario.spans import (
 )
 from cosim.scenario.units import Decibel, DurationUs, Frequency, Length, Power, Share, Time, shown
 
-CLOUD = "cloud"
-"""The usual name of a node that is no station."""
-
 
 def _one_of(registry: Registry[Model]) -> ParamsOf:
     return lambda name: registry.get(name).params

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from cosim.network.geo import NLOS, NLOSV, Geo
 from cosim.network.models import Floats, RadioParams, pathloss
@@ -85,13 +84,6 @@ def blocker_loss(d3: Floats, below: NDArray[np.int64] | int, z: Floats, law: str
         variance = np.log1p((spread / safe) ** 2)
         return np.where(mean > 0.0, np.exp(np.log(safe) - 0.5 * variance + np.sqrt(variance) * z), 0.0)
     return np.where(mean > 0.0, np.maximum(0.0, mean + spread * z), 0.0)
-
-
-def expected_blocker_loss(mean: float, spread: float) -> float:
-    """Return E max(0, N(mean, spread))."""
-    ratio = mean / spread
-    density = math.exp(-0.5 * ratio * ratio) / math.sqrt(2.0 * math.pi)
-    return mean * float(ndtr(ratio)) + spread * density
 
 
 def antennas_below(h_tx: Values, h_rx: Values, roof: Values) -> NDArray[np.int64]:

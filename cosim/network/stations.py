@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import ScenarioError, nearest
-from cosim.network.config import NoiseConfig, RadioConfig
+from cosim.network.config import RadioConfig
 from cosim.network.correlated import Ends, Floats, Index
 from cosim.network.randomness import uniform_of, uniforms_of
-from cosim.network.rates import noise_power, watts
+from cosim.network.rates import watts
 from cosim.scenario.spans import Span
 from cosim.traffic.geometry import Lane, NetGeometry
 from cosim.traffic.state import TrafficState, entity_key
@@ -60,16 +60,6 @@ class StationSet:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-def noise_in(noise: NoiseConfig | None, role: str, bandwidth: float) -> float:
-    """Return the noise at a receiver, W over *bandwidth* (Hz); an absolute power holds for the band as it is."""
-    if noise is None:
-        return noise_power(bandwidth, DEFAULT_FIGURE_DB[role])
-    if noise.power is not None:
-        return noise.power
-    assert noise.figure is not None
-    return noise_power(bandwidth, noise.figure)
 
 
 def matches(name: str, globs: Iterable[str]) -> bool:
