@@ -80,9 +80,9 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
 
 
 def _channel_models() -> list[tuple[str, str]]:
-    from cosim.network import config  # imports every model
     from cosim.network.allocation import ALLOCATORS
     from cosim.network.association import POLICIES
+    from cosim.network.channel_config import SHADOWING
     from cosim.network.fading import FADING
     from cosim.network.los import LOS_MODELS
     from cosim.network.models import PATHLOSS
@@ -91,7 +91,7 @@ def _channel_models() -> list[tuple[str, str]]:
     registries = {
         "path loss": PATHLOSS.names(),
         "line of sight": LOS_MODELS.names(),
-        "shadowing": tuple(config.SHADOWING),
+        "shadowing": tuple(SHADOWING),
         "fading": FADING.names(),
         "allocator": ALLOCATORS.names(),
         "association": POLICIES.names(),

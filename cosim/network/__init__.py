@@ -7,8 +7,9 @@ own is added with the decorators of :mod:`cosim.network.plugin`.
 The rooms: geometry and models (``geo``, ``models``, ``pathloss``, ``pathloss_3gpp``, ``los``, ``blockage``,
 ``fading``, ``rates``), randomness (``randomness``, ``shadowing``, ``correlated``), links (``channel``, ``cellular``,
 ``cells``, ``d2d``, ``underlay``, ``interference``, ``allocation``, ``association``), computing (``queues``,
-``agenda``, ``wired``, ``servers``, ``jobs``, ``edge``, ``offload``), the scenario's side (``choice``, ``config``,
-``stations``, ``links``), and what comes out (``network``, ``state``, ``metrics``, ``coverage``).
+``agenda``, ``wired``, ``servers``, ``jobs``, ``edge``, ``offload``), the scenario's side (``choice``,
+``channel_config``, ``config``, ``stations``, ``links``), and what comes out (``network``, ``state``, ``metrics``,
+``coverage``).
 """
 
 from cosim.network.allocation import ALLOCATORS

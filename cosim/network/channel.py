@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.network.blockage import Bodies, Buildings, WallMemory, obstacle_loss
-from cosim.network.config import ChannelConfig
+from cosim.network.channel_config import ChannelConfig
 from cosim.network.correlated import BLOCK, Correlated, Ends, Floats, Index
 from cosim.network.fading import FADING
 from cosim.network.geo import NLOS, NLOSV, Geo

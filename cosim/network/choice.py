@@ -31,7 +31,8 @@ class Choice:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.is_instance_schema(cls)
+        dump = core_schema.plain_serializer_function_ser_schema(cls.dump)
+        return core_schema.is_instance_schema(cls, serialization=dump)
 
     def params(self, draw: Callable[[str], float] | None = None) -> Any:
         """Return the parameters; ``draw(name)`` gives the uniform in (0, 1) of a number that is drawn."""

@@ -1,26 +1,26 @@
 """The ``network:`` section of a scenario as frozen models: what may be written there, checked as far as it goes
 without a net.
 
-Globs, ids and places are checked when the network is built, because they need the net.
+Globs, ids and places are checked when the network is built, because they need the net.  Channels have a module of
+their own, :mod:`cosim.network.channel_config`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from cosim.errors import ScenarioError, nearest
 from cosim.network.allocation import ALLOCATORS
 from cosim.network.association import POLICIES
-from cosim.network.choice import Choice, ParamsOf, choice_reader
-from cosim.network.fading import FADING
-from cosim.network.los import LOS_LAWS, LOS_MODELS
-from cosim.network.models import PATHLOSS, Model, NoParams, Params
+from cosim.network.channel_config import ChannelConfig
+from cosim.network.choice import Choice, choice_reader
+from cosim.network.models import NoParams
 from cosim.network.queues import DISCIPLINES
 from cosim.network.rates import ErrorCurve, ErrorTable, error_curve
-from cosim.registry import Registry
 from cosim.scenario.base import KeyedError, Section, Whole
 from cosim.scenario.spans import (
     DrawnCpu,
@@ -37,53 +37,17 @@ from cosim.scenario.spans import (
 from cosim.scenario.units import Decibel, DurationUs, Frequency, Length, Power, Share, Time, shown
 
 
-def _one_of(registry: Registry[Model]) -> ParamsOf:
-    return lambda name: registry.get(name).params
+def _known(find: Callable[[str], object]) -> Callable[[str], str]:
+    """Return the validator of a name that *find* finds; its ScenarioError becomes the user's message."""
 
+    def validate(name: str) -> str:
+        try:
+            find(name)
+        except ScenarioError as error:
+            raise ValueError(str(error)) from None
+        return name
 
-def _pathloss_params(name: str) -> type[Params]:
-    return PATHLOSS.get(name).params
-
-
-class ShadowParams(Params):
-    """Common to both shadowing laws.
-
-    ``sigma`` (dB) and ``d_corr`` (m) override the path loss model's; ``site_correlation`` is the share of a term
-    that a vehicle's links have in common (0.5 in TR 36.885).
-    """
-
-    sigma: Annotated[Decibel, Field(ge=0)] | None = None
-    d_corr: Annotated[Length, Field(gt=0)] | None = None
-    site_correlation: Share = 0.0
-
-
-class GudmundsonParams(ShadowParams):
-    """``distance: sum`` adds what both ends moved; ``relative`` takes the change of the vector between them."""
-
-    distance: Literal["sum", "relative"] = "sum"
-
-
-class FieldParams(ShadowParams):
-    """``waves`` is the number of cosines."""
-
-    waves: Annotated[Whole, Field(ge=1)] = 64
-
-
-SHADOWING: dict[str, type[Params]] = {"none": NoParams, "gudmundson": GudmundsonParams, "field": FieldParams}
-
-
-def _shadow_params(name: str) -> type[Params]:
-    if name not in SHADOWING:
-        raise ScenarioError(f"unknown shadowing model '{name}'{nearest(name, SHADOWING)}")
-    return SHADOWING[name]
-
-
-_dump_choice = PlainSerializer(Choice.dump)
-PathLossChoice = Annotated[Choice, BeforeValidator(choice_reader(_pathloss_params)), _dump_choice]
-LosChoice = Annotated[Choice, BeforeValidator(choice_reader(_one_of(LOS_MODELS))), _dump_choice]
-ShadowChoice = Annotated[Choice, BeforeValidator(choice_reader(_shadow_params)), _dump_choice]
-FadingChoice = Annotated[Choice, BeforeValidator(choice_reader(_one_of(FADING))), _dump_choice]
-AllocatorChoice = Annotated[Choice, BeforeValidator(choice_reader(_one_of(ALLOCATORS))), _dump_choice]
+    return validate
 
 
 def _names(value: Any) -> Any:
@@ -92,35 +56,7 @@ def _names(value: Any) -> Any:
 
 
 Globs = Annotated[list[str], BeforeValidator(_names), Field(min_length=1)]
-Positive = Annotated[Length, Field(gt=0)]
-
-
-class ChannelConfig(Section):
-    """Path loss + LOS state + shadowing + fading, each replaceable alone.
-
-    ``nlosv`` says how the loss of a blocking vehicle is read from TR 37.885; ``blocker_height`` (m) is its roof
-    where the LOS model does not know the vehicle.
-    """
-
-    pathloss: PathLossChoice
-    los: LosChoice = Choice("always", NoParams(), NoParams())
-    shadowing: ShadowChoice = Choice("none", NoParams(), NoParams())
-    fading: FadingChoice = Choice("none", NoParams(), NoParams())
-    nlosv: Literal["normal_db", "lognormal_db"] = "normal_db"
-    blocker_height: Positive = 1.6
-
-    @model_validator(mode="after")
-    def _law_is_known(self) -> ChannelConfig:
-        law = getattr(self.los.low, "law", None)
-        if law is not None and law not in LOS_LAWS:
-            raise KeyedError("los.law", f"unknown LOS probability '{law}'{nearest(law, LOS_LAWS)}")
-        model = PATHLOSS.get(self.pathloss.model)
-        if self.los.model == "prob" and law is None and model.los_law is None:
-            names = ", ".join(LOS_LAWS)
-            raise KeyedError(
-                "los", f"path loss '{model.name}' has no LOS probability; add law: one of {names}"
-            )
-        return self
+AllocatorChoice = Annotated[Choice, BeforeValidator(choice_reader(lambda name: ALLOCATORS.get(name).params))]
 
 
 class AttachConfig(Section):
@@ -222,7 +158,7 @@ class RadioConfig(Section):
 class PairsConfig(Section):
     """Which vehicles have D2D links: each receives from its ``count`` nearest within ``range`` (m)."""
 
-    range: Positive = 40.0
+    range: Annotated[Length, Field(gt=0)] = 40.0
     count: Annotated[Whole, Field(ge=1)] = 1
 
 
@@ -242,17 +178,11 @@ class PacketErrorConfig(Section):
         return self
 
 
-def _known_curve(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            error_curve(value)
-        except ScenarioError as error:
-            raise ValueError(str(error)) from None
-        return value
-    return PacketErrorConfig.model_validate(value)
+def _curve(value: Any) -> Any:
+    return _known(error_curve)(value) if isinstance(value, str) else PacketErrorConfig.model_validate(value)
 
 
-PacketErrors = Annotated[str | PacketErrorConfig, BeforeValidator(_known_curve)]
+PacketErrors = Annotated[str | PacketErrorConfig, BeforeValidator(_curve)]
 """A curve of :data:`cosim.network.rates.ERROR_CURVES` by name, or one of the user's own."""
 
 
@@ -293,28 +223,18 @@ class LinkConfig(Section):
         return ErrorCurve(given.snr50, given.width)
 
 
-def _known_policy(value: str) -> str:
-    try:
-        POLICIES.get(value)
-    except ScenarioError as error:
-        raise ValueError(str(error)) from None
-    return value
-
-
 class AssociationConfig(Section):
     """Who serves a vehicle, and what a handover costs (defaults: TS 38.331 5.5.4.4, 3 dB, 256 ms).
 
     ``ping_pong`` is the time within which a return to the former station counts as one.
     """
 
-    policy: str = "strongest"
+    policy: Annotated[str, AfterValidator(_known(POLICIES.get))] = "strongest"
     hysteresis: Decibel = 3.0
     offset: Decibel = 0.0
     time_to_trigger: DurationUs = 256_000
     interruption: DurationUs = 0
     ping_pong: DurationUs = 1_000_000
-
-    _known = field_validator("policy")(_known_policy)
 
 
 class WiredConfig(Section):
@@ -331,14 +251,6 @@ class WiredConfig(Section):
     delay: DrawnTime = Span(0.0, 0.0)
 
 
-def _known_discipline(value: str) -> str:
-    try:
-        DISCIPLINES.get(value)
-    except ScenarioError as error:
-        raise ValueError(str(error)) from None
-    return value
-
-
 class ServerConfig(Section):
     """Edge servers at nodes.
 
@@ -348,11 +260,9 @@ class ServerConfig(Section):
     at: Globs
     cpu: DrawnCpu
     cores: Annotated[Whole, Field(ge=1)] = 1
-    discipline: str = "fifo"
+    discipline: Annotated[str, AfterValidator(_known(DISCIPLINES.get))] = "fifo"
     backlog_max: DrawnWork | None = None
     overflow: str | None = None
-
-    _known = field_validator("discipline")(_known_discipline)
 
 
 class JobsConfig(Section):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from cosim.errors import ScenarioError
 from cosim.network.cellular import Cell
+from cosim.network.channel_config import ChannelConfig
 from cosim.network.choice import Choice
-from cosim.network.config import ChannelConfig, LinkConfig, NetworkConfig
+from cosim.network.config import LinkConfig, NetworkConfig
 from cosim.network.correlated import Ends
 from cosim.network.links import make_channel
 from cosim.network.los import WallParams
