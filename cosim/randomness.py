@@ -25,7 +25,7 @@ _32 = np.uint64(32)
 
 
 def entity_key(entity_id: str) -> int:
-    """Return the 64-bit key of an entity: BLAKE2b-64 of its utf-8 id, little endian (network_layer.md 3)."""
+    """Return the 64-bit key of an entity: BLAKE2b-64 of its utf-8 id, little endian."""
     return int.from_bytes(blake2b(entity_id.encode(), digest_size=8).digest(), "little")
 
 

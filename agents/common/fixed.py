@@ -12,7 +12,7 @@ from cosim.errors import AgentError
 from cosim.lockstep import LEAVE_IT, ActionSpec, EpisodeInfo
 
 KEEP_SPEED_KEEP_LANE = 4
-"""The driving task's action that changes neither speed nor lane (tpe_marl.md, section 2)."""
+"""The driving task's action that changes neither speed nor lane (the specification, section 2)."""
 
 
 def no_op(info: EpisodeInfo, role: str) -> int:

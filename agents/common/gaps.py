@@ -2,8 +2,8 @@
 
 The guard sees what every driving agent is shown: its own features and those of all vehicles in the zone.  It is the
 agent's own caution, not a rule of the task: the task's mask stays as it is, and an agent without the guard may crash.
-Its rules answer the residual crashes named in tpe_marl.md, section 12: two vehicles entering one middle lane at once,
-changes just before the junction, and changes into gaps that braking at 2 m/s^2 cannot keep open.
+Its rules answer the residual crashes named in the specification, section 12: two vehicles entering one middle lane at
+once, changes just before the junction, and changes into gaps that braking at 2 m/s^2 cannot keep open.
 """
 
 from __future__ import annotations

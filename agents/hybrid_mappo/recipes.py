@@ -51,7 +51,9 @@ def recipes(prediction: str) -> Mapping[str, Recipe]:
             OURS,
         ),
         "pilot": recipe(
-            "hybrid_mappo.md, section 12: 47 inputs, shared actors, V(s), lambda .5", PILOT, steps=200 * ROUND
+            "the specification, section 12: 47 inputs, shared actors, V(s), lambda .5",
+            PILOT,
+            steps=200 * ROUND,
         ),
         "extended": recipe("the same with 19 inputs", EXTENDED, steps=200 * ROUND),
         "paper": recipe(

@@ -1,7 +1,7 @@
 """``tpe_marl.accelerate``: every CAV accelerates and keeps its lane, whatever is around it; a floor for returns.
 
-Driving's reward pays acceleration so well that this policy earns nearly what a good one does (tpe_marl.md, section
-3), which is why returns are never reported without success and collisions.
+Driving's reward pays acceleration so well that this policy earns nearly what a good one does (the specification,
+section 3), which is why returns are never reported without success and collisions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cosim.errors import AgentError
 from cosim.lockstep import Actions, EpisodeInfo, Observations
 
 ACCELERATE_KEEP_LANE = 5
-"""The driving task's action (tpe_marl.md, section 2)."""
+"""The driving task's action (the specification, section 2)."""
 
 
 class Accelerate:

@@ -90,9 +90,9 @@ class GatConfig(BaseModel):
 
 # Short legs: while everybody drives at random the road jams, and a queue at the entry is slow.
 RECIPES = driving_recipes(
-    "as the recipe of tpe_marl.md, section 12: own reward with kappa 30, gamma .9, averaged weights; spelt-out"
+    "as the recipe of the specification, section 12: own reward with kappa 30, gamma .9, averaged weights; spelt-out"
     " nodes, edges that know how vehicles lie to each other, guard, cost of lane changes",
-    "tpe_marl.md, section 7: the team's reward as it is, gamma .99, squared error",
+    "the specification, section 7: the team's reward as it is, gamma .99, squared error",
     {
         "hidden": 32,
         "width": 8,

@@ -102,8 +102,8 @@ class MaddpgConfig(BaseModel):
 
 # Short legs: while everybody drives at random the road jams, and a queue at the entry is slow.
 RECIPES = driving_recipes(
-    "as the recipe of tpe_marl.md, section 12: kappa 30, gamma .9; own reward, a central critic of each vehicle",
-    "tpe_marl.md, section 7: the team's reward as it is, gamma .99, noise .2 to .05",
+    "as the recipe of the specification, section 12: kappa 30, gamma .9; own reward, a central critic of each vehicle",
+    "the specification, section 7: the team's reward as it is, gamma .99, noise .2 to .05",
     {
         "steps_per_update": 10.0,
         "gamma": 0.99,

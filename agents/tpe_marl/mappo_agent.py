@@ -116,8 +116,8 @@ class MappoConfig(BaseModel):
 
 # Short legs: while everybody drives at random the road jams, and a queue at the entry is slow.
 RECIPES = driving_recipes(
-    "as the recipe of tpe_marl.md, section 12: kappa 30; gamma .8, own reward, a central value of each vehicle",
-    "tpe_marl.md, section 7; rewards divided by 100, for the value's clipping",
+    "as the recipe of the specification, section 12: kappa 30; gamma .8, own reward, a central value of each vehicle",
+    "the specification, section 7; rewards divided by 100, for the value's clipping",
     {
         "gamma": 0.99,
         "recurrent": True,

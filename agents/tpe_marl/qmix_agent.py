@@ -29,7 +29,7 @@ NET = "agent"
 
 
 class QmixConfig(BaseModel):
-    """What can be set of QMIX; the defaults are the recipe of tpe_marl.md, section 12.
+    """What can be set of QMIX; the defaults are the recipe of the specification, section 12.
 
     Steps are environment steps of all workers together.
     """
@@ -145,8 +145,8 @@ _COMPLETING = (*COLLECTING, "tasks.{task}.reward_weights=[2,2,1,-50,80]")
 def _recipes(literal: Mapping[str, Any]) -> Mapping[str, Recipe]:
     """Return the ways to train one of the two."""
     learning = driving_recipes(
-        "what learns: tpe_marl.md, section 12, with gamma .97, own rewards, more for completing, and a guard",
-        "the paper's settings as printed, where it prints them (tpe_marl.md, sections 5 and 6)",
+        "what learns: the specification, section 12, with gamma .97, own rewards, more for completing, and a guard",
+        "the paper's settings as printed, where it prints them (the specification, sections 5 and 6)",
         literal,
         collecting=_COMPLETING,
     )

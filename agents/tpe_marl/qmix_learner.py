@@ -90,7 +90,7 @@ class SlotState:
         return {}, {}
 
     def state(self, draw: Draw) -> Floats:
-        """The plain state of tpe_marl.md, section 6."""
+        """The plain state of the specification, section 6."""
         alive = grid(draw, np.ones(len(draw.cell), dtype=np.bool_), self._slots)
         features = slot_features(draw, self._slots)
         return slot_state(features, alive.reshape(features.shape[:2]), flat_traffic(draw), self._scaled)

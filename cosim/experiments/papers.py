@@ -213,7 +213,7 @@ class Compared:
 
 
 def verdicts(rows: Sequence[Compared]) -> list[str]:
-    """Return the verdict of each row of one measure (DESIGN.md, rule 8); empty where nothing was published.
+    """Return the verdict of each row of one measure; empty where nothing was published.
 
     *matches*: the published value lies inside our 95 % CI, or our mean within 5 % of it, from at least three seeds.
     *same order*: all rows of its rank follow each other as published, their CIs apart.  Else *differs*; rows that

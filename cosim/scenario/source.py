@@ -3,7 +3,7 @@
 A :class:`Document` is plain data (dict, list, str, int, float, bool) beside a map from key paths to places
 (``file:line`` or ``--set key=value``).  Merging and overriding keep both in step, so that an error found
 much later can still say where the value was written.  Only YAML's plain types are read: no tags, no
-objects, no dates, no infinities (DESIGN.md, rule 5).
+objects, no dates, no infinities.
 """
 
 from __future__ import annotations

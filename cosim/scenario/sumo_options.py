@@ -1,6 +1,6 @@
 """Which of SUMO's own options a scenario may set under ``traffic.sumo.options``.
 
-A scenario is data (DESIGN.md, rule 5): options that read, write or run something are refused, and so are
+A scenario is data: options that read, write or run something are refused, and so are
 those that cosim sets itself (time, seed, demand, outputs, teleports, collisions).  What remains is a list of
 families: an option belongs if it is one of them or starts with ``family.``, and no part of it names a file.
 """

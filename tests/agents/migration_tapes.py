@@ -71,7 +71,7 @@ def info_for(vehicles: int, stations: int, seed: int = 5, **options: Any) -> Epi
 
 
 class BruteForceBatch(TapeBatch):
-    """The instance of hybrid_mappo.md, 9.3: two vehicles at RSU 0, two slots of 5 s, the same tasks in both."""
+    """The instance of the specification, 9.3: two vehicles at RSU 0, two slots of 5 s, the same tasks in both."""
 
     decisions = 2
 

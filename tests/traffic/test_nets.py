@@ -167,7 +167,7 @@ def test_stations_stand_beside_the_road_and_outside_buildings(name):
     assert not roads.intersects(houses)
 
 
-# --- highway_trifurcation (tpe_marl.md, section 1) ---
+# --- highway_trifurcation ---
 
 
 @pytest.mark.parametrize("variant", ["uni", "uni_noturn", "bi"])
@@ -237,7 +237,7 @@ def test_sumo_sees_twelve_links_and_250_m(variant, sumo):
     assert {live.lane.getMaxSpeed(f"highway_0_{i}") for i in range(4)} == {23.0}
 
 
-# --- urban_rsu and remote_rsu (hybrid_mappo.md, section 1) ---
+# --- urban_rsu and remote_rsu ---
 
 
 def test_urban_road_is_2490_m_with_two_lanes_a_direction_and_signals_at_830_and_1660():
@@ -297,7 +297,7 @@ def test_two_thirds_of_the_remote_ring_are_covered_with_gaps_between():
         assert along == pytest.approx(750 + 1500 * k, abs=1)
 
 
-# --- shenzhen_futian (hybrid_mappo.md, section 10) ---
+# --- shenzhen_futian ---
 
 
 def test_futian_is_called_a_schematic_wherever_it_is_named():

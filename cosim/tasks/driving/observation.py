@@ -1,4 +1,4 @@
-"""What a CAV sees: 38 numbers and a mask of nine actions (tpe_marl.md, section 2).
+"""What a CAV sees: 38 numbers and a mask of nine actions (the specification, section 2).
 
 Action a = 0..8 means acceleration (a mod 3 - 1) x 2 m/s^2 and lateral a div 3 - 1 (-1 right, 0 keep, +1 left).
 """

@@ -13,7 +13,7 @@ RIGHT, STRAIGHT, LEFT = 0, 1, 2
 
 
 class DrivingOptions(BaseModel):
-    """Options of ``tasks.driving`` (tpe_marl.md, sections 1 to 3 and 8)."""
+    """Options of ``tasks.driving`` (the specification, sections 1 to 3 and 8)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

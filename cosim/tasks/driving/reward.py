@@ -1,4 +1,4 @@
-"""The environment reward of driving (TPE-MARL eqs (10) to (17), resolved in tpe_marl.md, section 3)."""
+"""The environment reward of driving (TPE-MARL eqs (10) to (17), resolved in the specification, section 3)."""
 
 from __future__ import annotations
 

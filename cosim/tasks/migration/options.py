@@ -57,7 +57,7 @@ def _span(ends: Range) -> Span:
 
 
 class MigrationOptions(BaseModel):
-    """Options of ``tasks.migration`` (hybrid_mappo.md, sections 1 to 7).
+    """Options of ``tasks.migration`` (the specification, sections 1 to 7).
 
     A range is a number (fixed), ``[low, high]`` or ``{uniform: [low, high]}``: drawn by key, once an episode for
     each RSU or pair of RSUs, or for each vehicle and slot.
