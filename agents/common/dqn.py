@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.common.exploring import epsilon_greedy, greedy
 from agents.common.perceptron import Inputs, Perceptron
-from agents.common.trained import EPSILON, TrainedAgent, number_of
+from agents.common.trained import EPSILON, TrainedAgent, fitting, number_of
 from cosim.errors import AgentError, ScenarioError
 from cosim.lockstep.learner import Actor, Learner, Recipe, Setup
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations, RoleSpec
@@ -137,11 +137,7 @@ class DQNActor:
 
     def load_policy(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Act with these weights; ``epsilon`` comes along where exploration is wanted."""
-        self._net = Perceptron(weights, NET)
-        if self._net.inputs != self._inputs.size:
-            raise AgentError(
-                f"{NAME}: weights for {self._net.inputs} inputs, but this task gives {self._inputs.size}"
-            )
+        self._net = fitting(Perceptron, weights, NET, self._inputs.size, NAME)
         self._epsilon = number_of(weights, EPSILON)
 
 

@@ -6,14 +6,15 @@ evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from cosim.errors import AgentError
 from cosim.lockstep.learner import Actor, Recipe, Setup
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 from cosim.lockstep.weights import read_policy
@@ -61,3 +62,34 @@ class TrainedAgent:
 def number_of(weights: Mapping[str, NDArray[Any]], name: str, otherwise: float = 0.0) -> float:
     """Return the number that came along with weights under that name (epsilon, noise)."""
     return float(np.ravel(weights[name])[0]) if name in weights else otherwise
+
+
+class Net(Protocol):
+    """A network that acts."""
+
+    @property
+    def inputs(self) -> int:
+        """Width of the input."""
+
+
+N = TypeVar("N", bound=Net)
+
+
+def fitting(
+    make: Callable[[Mapping[str, NDArray[Any]], str], N],
+    weights: Mapping[str, NDArray[Any]],
+    prefix: str,
+    inputs: int,
+    name: str,
+) -> N:
+    """Make the network of agent *name* from the weights under *prefix*.
+
+    AgentError if some are missing (a ValueError of *make*), or if they are for another number of inputs.
+    """
+    try:
+        net = make(weights, prefix)
+    except ValueError as error:
+        raise AgentError(f"{name}: {error}") from None
+    if net.inputs != inputs:
+        raise AgentError(f"{name}: weights for {net.inputs} inputs, but there are {inputs}")
+    return net

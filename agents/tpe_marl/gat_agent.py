@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agents.common.exploring import epsilon_greedy, greedy
 from agents.common.gaps import guarded
 from agents.common.perceptron import Inputs
-from agents.common.trained import EPSILON, TrainedAgent, number_of
+from agents.common.trained import EPSILON, TrainedAgent, fitting, number_of
 from agents.tpe_marl.graph_policy import GraphPolicy
 from agents.tpe_marl.inputs import Floats
 from agents.tpe_marl.recipes import SLOW, driving_recipes
@@ -165,14 +165,7 @@ class GatActor:
 
     def load_policy(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Act with these weights; ``epsilon`` comes along where exploration is wanted."""
-        try:
-            self._net = GraphPolicy(weights, NET)
-        except ValueError as error:
-            raise AgentError(f"{NAME}: {error}") from None
-        if self._net.inputs != self._inputs.size:
-            raise AgentError(
-                f"{NAME}: weights for {self._net.inputs} inputs, but there are {self._inputs.size}"
-            )
+        self._net = fitting(GraphPolicy, weights, NET, self._inputs.size, NAME)
         self._epsilon = number_of(weights, EPSILON)
 
 

@@ -19,7 +19,7 @@ from agents.common.exploring import epsilon_greedy
 from agents.common.gaps import guarded
 from agents.common.perceptron import Inputs, Perceptron
 from agents.common.sampling import normal
-from agents.common.trained import TrainedAgent, number_of
+from agents.common.trained import TrainedAgent, fitting, number_of
 from agents.tpe_marl.recipes import driving_recipes
 from cosim.errors import AgentError, ScenarioError
 from cosim.lockstep.learner import Actor, Learner, Recipe, Setup
@@ -188,14 +188,7 @@ class MaddpgActor:
 
     def load_policy(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Act with these weights; ``noise`` comes along where exploration is wanted."""
-        try:
-            self._net = Perceptron(weights, f"{NET}.layers")
-        except ValueError as error:
-            raise AgentError(f"{NAME}: {error}") from None
-        if self._net.inputs != self._inputs.size:
-            raise AgentError(
-                f"{NAME}: weights for {self._net.inputs} inputs, but there are {self._inputs.size}"
-            )
+        self._net = fitting(Perceptron, weights, f"{NET}.layers", self._inputs.size, NAME)
         self._noise = number_of(weights, NOISE)
 
 

@@ -17,7 +17,7 @@ from agents.common.exploring import greedy
 from agents.common.gaps import guarded
 from agents.common.perceptron import Inputs, Perceptron
 from agents.common.sampling import sample_choice
-from agents.common.trained import TrainedAgent
+from agents.common.trained import TrainedAgent, fitting
 from agents.tpe_marl.recipes import driving_recipes
 from agents.tpe_marl.recurrent_actor import InputRows, Remembering, driving_role
 from cosim.errors import AgentError
@@ -160,14 +160,7 @@ class Plain:
 
     def load(self, weights: Mapping[str, NDArray[Any]], prefix: str) -> None:
         """Use these weights; AgentError if they are for other inputs."""
-        try:
-            self._net = Perceptron(weights, prefix)
-        except ValueError as error:
-            raise AgentError(f"{NAME}: {error}") from None
-        if self._net.inputs != self._inputs.size:
-            raise AgentError(
-                f"{NAME}: weights for {self._net.inputs} inputs, but there are {self._inputs.size}"
-            )
+        self._net = fitting(Perceptron, weights, prefix, self._inputs.size, NAME)
 
     def clear(self) -> None:
         """Nothing is remembered."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from agents.common.perceptron import Inputs
 from agents.common.recurrent_policy import RecurrentPolicy
+from agents.common.trained import fitting
 from agents.tpe_marl.inputs import INFLOW, NO_ACTION, Floats, agent_inputs
 from cosim.errors import AgentError, ScenarioError
 from cosim.lockstep.protocol import EpisodeInfo, Observations, RoleSpec
@@ -99,14 +100,7 @@ class Remembering:
 
     def load(self, weights: Mapping[str, NDArray[Any]], prefix: str) -> None:
         """Use these weights; AgentError if they are for other inputs."""
-        try:
-            net = RecurrentPolicy(weights, prefix)
-        except ValueError as error:
-            raise AgentError(f"{self._name}: {error}") from None
-        if net.inputs != self._rows.size:
-            raise AgentError(
-                f"{self._name}: weights for {net.inputs} inputs, but there are {self._rows.size}"
-            )
+        net = fitting(RecurrentPolicy, weights, prefix, self._rows.size, self._name)
         if self._memory.shape[1] != net.hidden:
             self._memory = np.zeros((len(self._ids), net.hidden), dtype=np.float32)
         self._net = net

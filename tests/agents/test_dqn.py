@@ -363,6 +363,13 @@ def test_weights_for_other_observations_are_refused(tmp_path: Path) -> None:
         agent.reset(info_of(4, 9))
 
 
+def test_weights_without_the_network_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "p.safetensors"
+    file.write_bytes(to_bytes({"other.0.weight": np.zeros((1, 1))}, {"agent": "common.dqn"}))
+    with pytest.raises(AgentError, match=r"common\.dqn: no layer 'q\.0\.weight' among other\.0\.weight"):
+        DQN(file).reset(info_of(4, 9))
+
+
 def test_dqn_is_trainable_and_the_random_agent_is_not() -> None:
     assert set(trainable("common.dqn").recipes) == {"default", "plain"}
     with pytest.raises(ScenarioError, match=r"'common\.random' cannot be trained"):
