@@ -41,28 +41,44 @@ _OTHERS_END_S = 10.0
 """How long a worker of a killed batch may take to be gone."""
 
 
+Telling = Callable[[float], None]
+"""Is given the share of a request that is done, now and then."""
+Answer = Callable[[Mapping[str, Any], Telling], tuple[dict[str, Any], NDArray[np.uint8] | None]]
+"""Does what a request says; gives what came of it, and files if they are to be sent."""
+
+
 def main() -> None:
     """Serve the batch that started this process until it closes or is gone."""
+    serve(_begin)
+
+
+def serve(begin: Callable[[Mapping[str, Any]], Answer]) -> None:
+    """Answer requests until whoever started this process closes or is gone; *begin* is told what holds for all."""
     channel = connect()
     channel.bound(None)
     try:
-        header, _ = channel.receive()
+        setup, _ = channel.receive()
         try:
-            prepare(header)
+            answer = begin(setup)
         except CosimError as error:
             channel.send({"type": "error", "text": str(error)})
             return
         channel.send({"type": "ready"})
         while True:
-            header, _ = channel.receive()
-            if header["type"] == "close":
+            request, _ = channel.receive()
+            if request["type"] == "close":
                 return
-            outcome, files = perform(header, lambda share: channel.send({"type": "share", "share": share}))
+            outcome, files = answer(request, lambda share: channel.send({"type": "share", "share": share}))
             channel.send({"type": "done", **outcome}, {} if files is None else {"files": files})
     except Closed:
         pass
     finally:
         channel.close()
+
+
+def _begin(setup: Mapping[str, Any]) -> Answer:
+    prepare(setup)
+    return perform
 
 
 def prepare(setup: Mapping[str, Any]) -> None:
@@ -73,9 +89,7 @@ def prepare(setup: Mapping[str, Any]) -> None:
     load_plugins(setup["plugins"])
 
 
-def perform(
-    request: Mapping[str, Any], tell: Callable[[float], None]
-) -> tuple[dict[str, Any], NDArray[np.uint8] | None]:
+def perform(request: Mapping[str, Any], tell: Telling) -> tuple[dict[str, Any], NDArray[np.uint8] | None]:
     """Run what *request* says and return what came of it: status, metrics, error, wall time (s).
 
     The second value is the run directory as a tar archive, if the batch's own folder is not on this machine.
@@ -93,7 +107,7 @@ def perform(
     return {**outcome, "wall_s": round(time.monotonic() - began, 3)}, files
 
 
-def _outcome(request: Mapping[str, Any], folder: Path, tell: Callable[[float], None]) -> dict[str, Any]:
+def _outcome(request: Mapping[str, Any], folder: Path, tell: Telling) -> dict[str, Any]:
     told = time.monotonic()
 
     def progress(t_us: int, end_us: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any, Literal, NoReturn, Protocol
 
 from cosim.errors import ScenarioError, TrafficError
@@ -209,16 +209,9 @@ class ProcessWorker:
             self._died(self._process.how_it_ended(1.0) or str(why))
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        if self._channel is not None:
-            with suppress(Closed, TimeoutError, WireError):
-                self._channel.bound(0.2)
-                self._channel.send({"type": "close"})
-            self._channel.close()
-        self._process.end(0.5 if self._channel is not None else 0.0)
-        self._process.forget()
+        if not self._closed:
+            self._closed = True
+            self._process.dismiss(self._channel, 0.5)
 
     def _connected(self) -> Channel:
         try:

@@ -106,16 +106,9 @@ class ProcessWorker:
             os.kill(self._process.pid, signal.SIGTERM)
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        if self._channel is not None:
-            with suppress(Closed, TimeoutError, WireError):
-                self._channel.bound(0.2)
-                self._channel.send({"type": "close"})
-            self._channel.close()
-        self._process.end(1.0 if self._channel is not None else 0.0)
-        self._process.forget()
+        if not self._closed:
+            self._closed = True
+            self._process.dismiss(self._channel, 1.0)
 
 
 class Pool:

@@ -7,39 +7,25 @@ gone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cosim.errors import CosimError
-from cosim.experiments.batch_worker import prepare
+from cosim.experiments.batch_worker import Answer, prepare, serve
 from cosim.experiments.tapes import Tapes, tapes_of, write_tape
-from cosim.lockstep.client import connect
-from cosim.lockstep.wire import Closed
 from cosim.scenario import scenario_from_resolved
 
 
 def main() -> None:
     """Serve the recording that started this process until it closes or is gone."""
-    channel = connect()
-    channel.bound(None)
-    try:
-        setup, _ = channel.receive()
-        try:
-            prepare(setup)
-            tapes = tapes_of(scenario_from_resolved(setup["scenario"], setup["origin"]))
-        except CosimError as error:
-            channel.send({"type": "error", "text": str(error)})
-            return
-        channel.send({"type": "ready"})
-        while True:
-            header, _ = channel.receive()
-            if header["type"] == "close":
-                return
-            channel.send({"type": "done", **_tape(tapes, int(header["run"]), Path(setup["out"]))})
-    except Closed:
-        pass
-    finally:
-        channel.close()
+    serve(_begin)
+
+
+def _begin(setup: Mapping[str, Any]) -> Answer:
+    prepare(setup)
+    tapes = tapes_of(scenario_from_resolved(setup["scenario"], setup["origin"]))
+    return lambda request, _: (_tape(tapes, int(request["run"]), Path(setup["out"])), None)
 
 
 def _tape(tapes: Tapes, seed: int, folder: Path) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from cosim.lockstep.wire import MAX_HELLO, VERSION, Channel, Closed, WireError, 
 
 _HELLO_S = 2.0
 """How long someone who connected may take to show the token."""
+_GOODBYE_S = 0.2
+"""How long a process that is dismissed may take to take note of it."""
 _SPIN_S = 200e-6
 _WORDS_MAX = 1 << 26
 _UNIX_PATH_MAX = 100
@@ -178,6 +180,16 @@ class AgentProcess:
                 self._process.stdin.close()
         self._server.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def dismiss(self, channel: Channel | None, grace_s: float) -> None:
+        """Say ``close`` over *channel*, if there is one, and end the process *grace_s* later; never raises."""
+        if channel is not None:
+            with suppress(Closed, TimeoutError, WireError):
+                channel.bound(_GOODBYE_S)
+                channel.send({"type": "close"})
+            channel.close()
+        self.end(grace_s if channel is not None else 0.0)
+        self.forget()
 
     def forget(self) -> None:
         """Close the file of the last words, after :meth:`end`; on Windows only then the folder can go."""
