@@ -24,9 +24,9 @@ from cosim.lockstep.process import ProcessHost
 from cosim.lockstep.registry import AgentSpec, create_agent
 from cosim.scenario import Scenario, load_scenario, scenario_from_resolved
 from cosim.traffic import files
-from cosim.traffic.backend import sumo_binary
 from cosim.traffic.demand import Demand
 from cosim.traffic.nets import find_net, load_geometry
+from cosim.traffic.programs import sumo_binary
 
 NO_OP = "common.human"
 GETTERS = (

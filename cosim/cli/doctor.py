@@ -50,7 +50,7 @@ def _package(name: str) -> tuple[str, str, str]:
 
 def _program(name: str) -> tuple[str, str, str]:
     from cosim.errors import TrafficError
-    from cosim.traffic.backend import sumo_binary
+    from cosim.traffic.programs import sumo_binary
 
     try:
         path = sumo_binary(name)

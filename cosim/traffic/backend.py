@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import TrafficError
+from cosim.traffic.programs import error_in, in_one_line, last_error, sumo_binary
 
 READ_VARS = (0x43, 0x40, 0x72, 0x56, 0x39, 0x51)
 """TraCI codes read of each vehicle: angle, speed, acceleration, lane position, position (3-D), lane id."""
@@ -70,22 +71,6 @@ def release(owner: object) -> None:
             _libsumo_owner = None
 
 
-def sumo_home() -> Path:
-    """Return the folder of the SUMO that the eclipse-sumo package brought."""
-    import sumo
-
-    return Path(sumo.SUMO_HOME)
-
-
-def sumo_binary(name: str) -> str:
-    """Return the path of a SUMO program (``sumo``, ``sumo-gui``, ``netconvert``); TrafficError if it is not there."""
-    path = sumo_home() / "bin" / name
-    for candidate in (path, path.with_suffix(".exe")):
-        if candidate.exists():
-            return str(candidate)
-    raise TrafficError(f"{name} is not at {path}: reinstall the package eclipse-sumo")
-
-
 @contextmanager
 def _stderr_into(file: int) -> Iterator[None]:
     """Let this process's standard error, also what libsumo's C++ prints there, go into an open file."""
@@ -101,23 +86,6 @@ def _stderr_into(file: int) -> Iterator[None]:
     finally:
         os.dup2(before, 2)
         os.close(before)
-
-
-def last_error(log: Path | None) -> str:
-    """Return the last error line of a file that SUMO wrote, else its last line, or an empty string."""
-    return "" if log is None or not log.exists() else _last_error(log.read_text(errors="replace"))
-
-
-def _last_error(text: str) -> str:
-    lines = text.strip().splitlines()
-    lines = [line for line in lines if not line.startswith("Fontconfig ")]  # sumo-gui's fonts, always
-    errors = [line for line in lines if line.startswith("Error")]
-    return (errors or lines or [""])[-1].strip()
-
-
-def in_one_line(why: BaseException) -> str:
-    """Return what SUMO says of a failure, which may be several lines, as one."""
-    return " ".join(str(why).split())
 
 
 Values = tuple[NDArray[np.float64], NDArray[np.float64], Sequence[str]]
@@ -188,7 +156,7 @@ class LibsumoBackend:
                         libsumo.start(["sumo", *arguments])
                 except Exception as why:
                     said.seek(0)
-                    words = _last_error(said.read().decode(errors="replace")) or in_one_line(why)
+                    words = error_in(said.read().decode(errors="replace")) or in_one_line(why)
                     raise TrafficError(f"SUMO could not be started: {words}") from why
         except BaseException:
             release(seed_owner)

@@ -16,9 +16,9 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from cosim.errors import ScenarioError
-from cosim.traffic.backend import sumo_binary, sumo_home
 from cosim.traffic.gui import view_settings_text
 from cosim.traffic.nets import file_stem, find_spec, read_spec
+from cosim.traffic.programs import sumo_binary, sumo_home
 from cosim.traffic.schematic import write_plain_xml
 
 GUI_SETTINGS = "gui.settings.xml"

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from cosim.clock import US
 from cosim.errors import Interrupted, TrafficError
 from cosim.traffic import files
-from cosim.traffic.backend import Backend, LibsumoBackend, TraciBackend, in_one_line
+from cosim.traffic.backend import Backend, LibsumoBackend, TraciBackend
 from cosim.traffic.commands import Commands, Order
 from cosim.traffic.demand import Demand, Departure
 from cosim.traffic.flow_idm import LOOK_AHEAD, FlowIdm, Leader
 from cosim.traffic.gui import GuiOptions, LeftWindow, gui_arguments
 from cosim.traffic.nets import Net
 from cosim.traffic.ordering import each, insert, order
+from cosim.traffic.programs import in_one_line
 from cosim.traffic.roster import Roster, frozen
 from cosim.traffic.state import TrafficState, VehicleType
 

@@ -15,8 +15,9 @@ import pytest
 from bridge import BACKENDS, FLOW, config, running, steps
 
 from cosim.errors import TrafficError
-from cosim.traffic.backend import TraciBackend, libsumo_is_free, sumo_binary
+from cosim.traffic.backend import TraciBackend, libsumo_is_free
 from cosim.traffic.nets import find_net
+from cosim.traffic.programs import sumo_binary
 from cosim.traffic.sumo import Traffic
 
 HERE = Path(__file__).parent

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosim.errors import ScenarioError
-from cosim.traffic.backend import sumo_binary
 from cosim.traffic.net_build import check_net, strip_comments
 from cosim.traffic.nets import find_net, list_nets, load_geometry
+from cosim.traffic.programs import sumo_binary
 
 NETS = ("highway_trifurcation", "remote_rsu", "shenzhen_futian", "urban_rsu")
 VARIANTS = [

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosim.errors import ScenarioError, TrafficError
-from cosim.traffic.backend import QUIT_AT_END, end_window, sumo_binary
+from cosim.traffic.backend import QUIT_AT_END, end_window
 from cosim.traffic.gui.view import WINDOW_SIZE, view_settings_text
 from cosim.traffic.nets import Net
+from cosim.traffic.programs import sumo_binary
 
 
 @dataclass(frozen=True, slots=True)
