@@ -100,6 +100,6 @@ def test_the_past_of_a_row_follows_its_vehicle_back_through_the_window() -> None
 def test_acting_needs_no_torch() -> None:
     parts = ["topology", "visits", "heatmap", "inputs", "graph_policy"]
     names = [f"agents.tpe_marl.{part}" for part in parts]
-    names += [f"agents.common.{part}" for part in ("slots", "recurrent_policy", "sampling")]
+    names += [f"agents.common.{part}" for part in ("recurrent_policy", "sampling")]
     code = f"import sys, {', '.join(names)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
