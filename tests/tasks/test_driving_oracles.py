@@ -23,7 +23,7 @@ from cosim.tasks.driving.reward import (
     position_reward,
     position_value,
 )
-from cosim.tasks.driving.zone import NOBODY, Zone, neighbours
+from cosim.tasks.driving.zone import NOBODY, Neighbours, Zone, neighbours
 
 RIGHT, STRAIGHT, LEFT = 0, 1, 2
 TARGETS = {RIGHT: (0, 0), STRAIGHT: (1, 2), LEFT: (3, 3)}
@@ -184,3 +184,18 @@ def test_neighbours_equal_a_search_over_all_pairs(vehicles: list[tuple[int, floa
     lane = np.array([v[0] for v in vehicles], dtype=np.int32)
     s = np.array([v[1] for v in vehicles], dtype=float)
     np.testing.assert_array_equal(neighbours(s, lane, np.arange(len(s))), brute_force(s, lane))
+
+
+@given(seed=st.integers(0, 2**32 - 1), vehicles=st.integers(1, 8))
+def test_neighbours_that_are_kept_from_step_to_step_are_those_found_anew(seed: int, vehicles: int) -> None:
+    random = np.random.default_rng(seed)
+    kept, tie = Neighbours(), random.permutation(vehicles)
+    s, lane = random.integers(0, 20, vehicles) * 1.0, random.integers(0, 4, vehicles).astype(np.int32)
+    for _ in range(12):
+        if random.random() < 0.1:  # somebody else is there now
+            tie = random.permutation(vehicles)
+        if random.random() < 0.3:
+            lane = lane.copy()
+            lane[random.integers(vehicles)] = random.integers(4)
+        s = s + random.integers(0, 4, vehicles)
+        assert np.array_equal(kept(s, lane, tie), neighbours(s, lane, tie))
