@@ -110,6 +110,6 @@ class Neighbours:
             if np.count_nonzero(along[1:] > along[:-1]) == len(along) - 1:
                 return self._near
         self._lane, self._tie = lane, tie
-        self._order = s.argsort()
+        self._order = np.lexsort((tie, s))  # ties as in neighbours(), or they would be kept the wrong way round
         self._near = neighbours(s, lane, tie)
         return self._near
