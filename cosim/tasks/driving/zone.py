@@ -110,6 +110,7 @@ class Neighbours:
             if np.count_nonzero(along[1:] > along[:-1]) == len(along) - 1:
                 return self._near
         self._lane, self._tie = lane, tie
-        self._order = np.lexsort((tie, s))  # ties as in neighbours(), or they would be kept the wrong way round
+        # Ties as in neighbours(): kept the other way round, what was found would be wrong when two of them part.
+        self._order = np.lexsort((tie, s))
         self._near = neighbours(s, lane, tie)
         return self._near
