@@ -141,6 +141,9 @@ _LITERAL: dict[str, Any] = {
 # At the paper's weights a vehicle that brakes for a gap loses more than it gains by reaching its lane.
 _COMPLETING = (*COLLECTING, "tasks.{task}.reward_weights=[2,2,1,-50,80]")
 
+# Each copy to the targets lets values look one decision further; with many soon after each other, choices flicker.
+_LONG: dict[str, Any] = {"steps_per_update": 60.0, "target_every": 400}
+
 
 def _recipes(literal: Mapping[str, Any]) -> Mapping[str, Recipe]:
     """Return the ways to train one of the two."""
@@ -150,7 +153,8 @@ def _recipes(literal: Mapping[str, Any]) -> Mapping[str, Recipe]:
         literal,
         collecting=_COMPLETING,
     )
-    return {**learning, "literal": replace(learning["literal"], settings=COLLECTING)}
+    long = replace(learning["default"], about="the default for hundreds of thousands of steps", agent=_LONG)
+    return {**learning, "long": long, "literal": replace(learning["literal"], settings=COLLECTING)}
 
 
 RECIPES = _recipes(_LITERAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from agents.tpe_marl.partners import partners
 from agents.tpe_marl.qmix_agent import TpeQmix
 from agents.tpe_marl.topology import SimHash
 from cosim.lockstep import Actions
+from cosim.lockstep.learner import trainable
 from cosim.window import Relates
 
 
@@ -101,6 +103,22 @@ def test_a_training_goes_on_where_its_folder_says_so(tmp_path: Path) -> None:
     (tmp_path / one.name).mkdir()
     (tmp_path / one.name / "training.json").touch()
     assert one.command(tmp_path / one.name, 7200)[3:] == ["train", "--resume", str(tmp_path / one.name)]
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "named"),
+    [("tpe_qmix", 900_000, "long"), ("qmix", 40_000, "default"), ("mappo", 900_000, "default")],
+)
+def test_long_trainings_are_those_of_the_shipped_policies(
+    method: str, steps: int, named: str, tmp_path: Path
+) -> None:
+    words = training.Training("case", method, 350, 100, 1).command(tmp_path, steps)
+    assert words[words.index("--config") + 1] == named
+    for policy in cells.policies(method, 100):
+        about = json.loads(policy.file(".json").read_text())
+        kind = trainable(about["agent"])
+        wanted = kind.Config(**kind.recipes[cells.recipe(method, about["training"]["steps"])].agent)
+        assert kind.Config.model_validate(about["config"]) == wanted
 
 
 # -- heat maps --

@@ -183,7 +183,7 @@ def test_the_agent_acts_from_a_policy_file(kind: Any, tmp_path: Path) -> None:
     about = {"agent": kind.name, "config": config.model_dump(mode="json")}
     file.write_bytes(to_bytes(learner_of(kind).policy(), about))
     check_agent(lambda: kind(file))
-    assert set(trainable(kind.name).recipes) == {"default", "recipe", "literal"}
+    assert set(trainable(kind.name).recipes) == {"default", "recipe", "long", "literal"}
 
 
 def test_another_task_is_refused() -> None:

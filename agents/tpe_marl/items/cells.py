@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agents.common.shipped import Shipped
 from agents.common.shipped import shipped as shipped_of
 from cosim.experiments.papers import Case, Measure
+from cosim.lockstep.learner import trainable
 from cosim.plots.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ TRAINED_SHARES = {25: 50, 50: 50, 75: 100, 100: 100}
 """At which CAV share the policy was trained that drives at a share."""
 PLAIN_SHARE = 50
 """The CAV share of the scenarios whose names say none, %."""
+LONG = 200_000
+"""Steps from which on a method learns by its recipe ``long``, if it has one."""
 
 HUMAN, RULE = "human", "rule_based"
 METHODS = ("tpe_qmix", "qmix", "mappo", "maddpg", "gat_madqn")
@@ -50,6 +53,11 @@ def policies(method: str, share: int) -> tuple[Shipped, ...]:
     if TRAINED_SHARES[share] == PLAIN_SHARE:
         trained.append(f"highway_{TRAINED_FLOW}vph")
     return tuple(p for p in shipped() if p.method == method and p.scenario in trained)
+
+
+def recipe(method: str, steps: int) -> str:
+    """Return the name of the recipe by which a method learns for so many steps."""
+    return "long" if steps >= LONG and "long" in trainable(f"tpe_marl.{method}").recipes else "default"
 
 
 def overrides(method: str, variant: Mapping[str, Any] = VARIANT) -> dict[str, Any]:

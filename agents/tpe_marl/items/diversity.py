@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents.common.shipped import Shipped
 from agents.tpe_marl.heatmap import CELLS, heat_map, random_signs
-from agents.tpe_marl.items.cells import TRAINED_FLOW, VARIANT, scenario, shipped
+from agents.tpe_marl.items.cells import TRAINED_FLOW, VARIANT, recipe, scenario, shipped
 from agents.tpe_marl.topology import SLOTS, SimHash, window_ranks, window_topology, window_vectors
 from cosim.errors import ScenarioError
 from cosim.experiments.papers import Case, Item, Material, Measure, Size
@@ -175,7 +175,15 @@ def trained(method: str, folder: Path, steps: int, seed: int) -> list[tuple[int,
             name = scenario(TRAINED_FLOW, SHARE)
             agent = f"tpe_marl.{method}"
             done = train(
-                name, agent, options, seed=seed, overrides=settings, steps=steps, workers=1, overlap=True
+                name,
+                agent,
+                options,
+                recipe=recipe(method, steps),
+                seed=seed,
+                overrides=settings,
+                steps=steps,
+                workers=1,
+                overlap=True,
             )
     finally:
         watcher.save()

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.tpe_marl.items.cells import FLOWS, METHODS, SHARES, overrides, scenario, shipped
+from agents.tpe_marl.items.cells import (
+    FLOWS,
+    METHODS,
+    SHARES,
+    TRAINED_FLOW,
+    TRAINED_SHARES,
+    overrides,
+    policies,
+    recipe,
+    scenario,
+)
 from cosim.errors import AgentError
 from cosim.experiments.axes import parse_seeds
 from cosim.experiments.papers import Case, Item, Material, Measure, Size
@@ -53,6 +63,7 @@ class Training:
         return [
             *(*cosim, scenario(self.flow, self.share), "--agent", f"tpe_marl.{self.method}"),
             *("--steps", str(steps), "--seed", str(self.seed), "--out", str(folder), *COMMON),
+            *("--config", recipe(self.method, steps)),
             *(word for text in settings for word in ("--set", text)),
             *(word for text in self.settings for word in ("--set-agent", text)),
         ]
@@ -176,9 +187,9 @@ def compute_curves(folder: Path, size: Size, jobs: int | None) -> pl.DataFrame:
         curves = [
             (Training(f"{m}-{q}-{p:03d}", m, q, p, policy.seed), path)
             for m, q, p in cells
-            for policy in shipped()
-            if (policy.method, policy.scenario) == (m, scenario(q, p))
-            and (path := policy.file(".curve.csv")) is not None
+            if q == TRAINED_FLOW and p == TRAINED_SHARES[p]
+            for policy in policies(m, p)
+            if (path := policy.file(".curve.csv")) is not None
         ]
     return results_of(curves, _labels(_cases()), folder)
 
