@@ -89,7 +89,8 @@ def learning_curve_panels(
         groups: the methods in order; default: as they appear.
         seed: the column that tells repetitions apart.
         smooth: as in :func:`learning_curves`.
-        clip: the share of values, the lowest, that may lie below the axes, so that beginnings do not hide the ends.
+        clip: the share of each group's values in a panel, the lowest, that may lie below the axes, so that beginnings
+            do not hide the ends.
         title: what the figure shows.
         runs: names of the runs shown.
     """
@@ -107,7 +108,8 @@ def learning_curve_panels(
             ax.set_ylabel(quantity(y).axis if k % columns == 0 else "")
             ax.xaxis.set_major_locator(MaxNLocator(4))
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    low, high = _range(frame[y], clip, quantity(y).factor)
+    parts = frame.partition_by(panel, group)
+    low, high = _range([part[y] for part in parts], clip, quantity(y).factor)
     if low < high:
         axes[0, 0].set_ylim(low, high)  # shared by all
     handles = {}
@@ -118,17 +120,17 @@ def learning_curve_panels(
     if handles:
         shown = [handles[name] for name in map(str, order) if name in handles]
         figure.legend(handles=shown, loc="outside right upper")
-    below = f"; the lowest {100 * clip:g} % of values may lie below" if clip else ""
+    below = f"; the lowest {100 * clip:g} % of a line may lie below" if clip else ""
     return finish(figure, title=title, runs=runs, note=f"mean over seeds, 95 % CI as a band{below}")
 
 
-def _range(values: pl.Series, clip: float, factor: float) -> tuple[float, float]:
-    """Return what the vertical axis shows: from the quantile *clip* of the values to a little above them."""
-    known = values.drop_nulls().cast(float).to_numpy() * factor
-    known = known[np.isfinite(known)]
-    if not len(known) or not clip:
+def _range(lines: Sequence[pl.Series], clip: float, factor: float) -> tuple[float, float]:
+    """Return what the vertical axis shows: from the lowest of the lines' quantiles *clip* to a little above all."""
+    known = [line.drop_nulls().cast(float).to_numpy() * factor for line in lines]
+    known = [values for line in known if len(values := line[np.isfinite(line)])]
+    if not known or not clip:
         return 0.0, 0.0
-    low, high = float(np.quantile(known, clip)), float(known.max())
+    low, high = min(float(np.quantile(k, clip)) for k in known), max(float(k.max()) for k in known)
     return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 

@@ -227,3 +227,11 @@ def test_curves_in_panels_share_their_scale_and_may_hide_their_beginnings():
     low, high = clipped.axes[1].get_ylim()
     assert low == pytest.approx(5.5 - 0.05 * 5.5)
     assert high > 11
+
+
+def test_hiding_beginnings_hides_no_group_that_is_low_all_along():
+    many = [("a", "high", k, 100.0) for k in range(50)]
+    few = [("b", "low", k, 10.0 + k) for k in range(3)]
+    frame = pl.DataFrame([*many, *few], schema=("cell", "m", "steps", "y"), orient="row")
+    figure = learning_curve_panels(frame.with_columns(seed=1), "steps", "y", "cell", "m", clip=0.1)
+    assert figure.axes[0].get_ylim()[0] < 10.5
