@@ -363,7 +363,11 @@ def test_the_maddpg_agent_acts_from_a_policy_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [Qmix, TpeQmix, GatMadqn, Mappo, Maddpg])
 def test_every_recipe_is_a_valid_configuration(kind: Any) -> None:
-    assert set(trainable(kind.name).recipes) == {"default", "recipe", "literal"}
+    recipes = trainable(kind.name).recipes
+    assert set(recipes) - {"long"} == {"default", "recipe", "literal"}
+    assert ("long" in recipes) == (kind in {Qmix, TpeQmix})
+    for recipe in recipes.values():
+        kind.Config(**recipe.agent)
     recipe, literal = (kind.Config(**kind.recipes[name].agent) for name in ("default", "literal"))
     assert recipe == kind.Config()
     assert recipe.gamma < literal.gamma == 0.99
