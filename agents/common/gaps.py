@@ -33,13 +33,17 @@ MARGIN = 1.0
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
-_S, _LANE, _SPEED, _CAV = range(4)  # columns of the features
-_COLUMNS = 4
-_SCALE = np.array([ROAD_LENGTH, 1, SPEED_SCALE, 1], dtype=np.float32)
+_S, _LANE, _SPEED, _CAV, _TARGET = range(5)  # columns of the features
+_COLUMNS = 5
+_SCALE = np.array([ROAD_LENGTH, 1, SPEED_SCALE, 1, 1], dtype=np.float32)
 _OVER = np.arange(-2, 3, dtype=np.float32)[:, None, None]
 """By how many lanes another may be to the left of a vehicle."""
-_ENOUGH = np.array([-np.finfo(np.float32).max, 0.0, MARGIN], dtype=np.float32)
-"""Room (m) in a lane that lets a vehicle brake there, keep its speed, accelerate; where it is blocked there is none."""
+_ENOUGH = np.array([-np.finfo(np.float32).max, 0.5, 2.5], dtype=np.float32)
+"""Room (m) in a lane that lets a vehicle brake there, keep its speed, accelerate; where it is blocked there is none.
+
+Until the next decision 20 m/s take 2 m, and braking away what was gained meanwhile 2 m more, if the leader brakes from
+now on until it stands; SIDE_GAP holds 1.5 m of that.
+"""
 
 
 def braking_gap(closing: Floats) -> Floats:
@@ -72,8 +76,9 @@ def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
         zone: (n, N, 8 or more) features of all vehicles of the zone at each row's instant, or (1, N, …) of one instant
             for all rows; rows of NaN are nobody.  A vehicle may be among its own others.
 
-    Of two vehicles that want the same middle lane from both sides the one ahead has the right of way (of equals the
-    one further right); an HDV always has it, because nobody knows what it does.
+    Of two vehicles on both sides of a middle lane the one whose target lies that way has the right of way; of two such,
+    or two others, the one ahead (of equals the one further right).  An HDV always has it, because nobody knows what it
+    does.
     """
     own, others = features[:, :_COLUMNS] * _SCALE, zone[..., :_COLUMNS] * _SCALE
     s, speed, leader = own[:, _S, None], own[:, _SPEED, None], others[..., _SPEED]
@@ -93,14 +98,23 @@ def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
     in_front = by > 0
     over[2] &= in_front
     # The other may come in from beyond: an HDV, or a CAV with the right of way.
-    over[0] &= ahead | human
-    over[4] &= in_front | human
+    left, right = _drawn(own)
+    others_left, others_right = _drawn(others)
+    over[0] &= np.where(right[:, None] == others_left, ahead, others_left) | human
+    over[4] &= np.where(left[:, None] == others_right, in_front, others_right) | human
     blocked = (over[1::2] | over[::4]) & tight
     spare = np.where(over[1:4] & ahead, spare, np.inf)
     np.copyto(spare[::2], -np.inf, where=blocked)
     room = np.minimum.reduce(spare, axis=2, initial=np.inf)
     np.copyto(room[::2], -np.inf, where=s[:, 0] >= NO_CHANGE_BEYOND)
     return np.asarray(room.T[:, :, None] >= _ENOUGH).reshape(len(features), ACTIONS)
+
+
+def _drawn(features: NDArray[np.float32]) -> tuple[Bools, Bools]:
+    """Return (...,) whether a vehicle's target lanes lie to its left, and whether to its right."""
+    lane, target = features[..., _LANE], features[..., _TARGET]
+    # Targets 0, 1, 2 are the lanes 0, 1 to 2, 3: arithmetic, as rows of NaN are nobody.
+    return lane < target * (target + 1) / 2, lane > target * (5 - target) / 2
 
 
 def _beside_humans(

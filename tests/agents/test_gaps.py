@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,18 +20,23 @@ from agents.common.gaps import (
 )
 
 BRAKE_IN_LANE = 3
+STOPPING = 10.0**2 / (2.0 * BRAKING) + 1.0
+"""Way (m) in which who enters at 10 m/s can stop, and a step's more."""
+RIGHT, STRAIGHT, LEFT = range(3)
+
+Vehicle = tuple[float, int, float, int]
 
 
-def features(*vehicles: tuple[float, int, float, int]) -> NDArray[np.float32]:
-    """Return (N, 8) of vehicles (s, lane, speed, is CAV)."""
+def features(*vehicles: Vehicle, targets: Sequence[int] | None = None) -> NDArray[np.float32]:
+    """Return (N, 8) of vehicles (s, lane, speed, is CAV) that go where *targets* say, or straight on."""
     out = np.zeros((len(vehicles), 8), dtype=np.float32)
     for row, (s, lane, speed, cav) in enumerate(vehicles):
-        out[row, :4] = s / 250.0, lane, speed / 25.0, cav
+        out[row, :5] = s / 250.0, lane, speed / 25.0, cav, STRAIGHT if targets is None else targets[row]
     return out
 
 
-def allowed(*vehicles: tuple[float, int, float, int]) -> NDArray[np.bool_]:
-    everyone = features(*vehicles)
+def allowed(*vehicles: Vehicle, targets: Sequence[int] | None = None) -> NDArray[np.bool_]:
+    everyone = features(*vehicles, targets=targets)
     return guarded(everyone, everyone[None])
 
 
@@ -47,7 +54,7 @@ def test_alone_everything_goes_until_just_before_the_junction() -> None:
 @pytest.mark.parametrize("cav", [0, 1])
 def test_nobody_accelerates_or_keeps_speed_into_a_leader(cav: int) -> None:
     needed = BODY + braking_ways_apart(15.0, 10.0) + (SIDE_GAP if cav else STANDSTILL_GAP + TIME_GAP * 15.0)
-    for spare, pedals in ((-0.1, [True, False, False]), (0.5, [True, True, False]), (1.1, [True] * 3)):
+    for spare, pedals in ((0.4, [True, False, False]), (0.6, [True, True, False]), (2.6, [True] * 3)):
         assert allowed((60.0, 2, 15.0, 1), (60.0 + needed + spare, 2, 10.0, cav))[0, 3:6].tolist() == pedals
 
 
@@ -65,13 +72,31 @@ def test_a_lane_is_entered_only_where_the_rear_vehicle_can_brake_in_time(ahead: 
         assert free[:3].all()
 
 
-def test_of_two_that_want_the_middle_lane_one_has_the_right_of_way() -> None:
-    rear, front = allowed((60.0, 0, 12.0, 1), (62.0, 2, 12.0, 1))
+@pytest.mark.parametrize("targets", [(LEFT, RIGHT), (STRAIGHT, RIGHT), (RIGHT, STRAIGHT)])
+def test_of_two_that_want_the_middle_lane_and_of_two_that_do_not_the_one_ahead_has_it(
+    targets: tuple[int, int],
+) -> None:
+    rear, front = allowed((60.0, 0, 12.0, 1), (62.0, 2, 12.0, 1), targets=targets)
     assert not rear[6:9].any()
     assert front[:3].any()
-    right, left = allowed((60.0, 0, 12.0, 1), (60.0, 2, 12.0, 1))
+    right, left = allowed((60.0, 0, 12.0, 1), (60.0, 2, 12.0, 1), targets=targets)
     assert right[6:9].any()
     assert not left[:3].any()
+
+
+@pytest.mark.parametrize("lane", [1, 3])
+@pytest.mark.parametrize("ahead", [-2.0, 0.0, 2.0])
+@pytest.mark.parametrize("others", [STRAIGHT, LEFT, RIGHT])
+def test_who_is_drawn_to_the_middle_lane_goes_before_who_is_not(lane: int, ahead: float, others: int) -> None:
+    """From lane 1 to lane 3, or from lane 3 to lane 1, past a vehicle two lanes over."""
+    if others == (RIGHT if lane == 1 else LEFT):
+        others = STRAIGHT  # or it would be drawn there too
+    vehicles = (60.0, lane, 12.0, 1), (60.0 + ahead, 4 - lane, 12.0, 1)
+    own, other = allowed(*vehicles, targets=(LEFT if lane == 1 else RIGHT, others))
+    inwards, back = (slice(6, 9), slice(0, 3)) if lane == 1 else (slice(0, 3), slice(6, 9))
+    drawn = others == STRAIGHT and lane == 1  # from lane 3 straight on lies in lane 2
+    assert own[inwards].any() == (not drawn or ahead <= 0)
+    assert other[back].any() == (drawn and ahead > 0)
 
 
 def test_a_human_driver_always_has_it() -> None:
@@ -89,16 +114,18 @@ def test_random_allowed_actions_never_collide(seed: int) -> None:
     """Hundreds of vehicles, all acting at once with what was allowed before anybody moved."""
     rng = np.random.default_rng(seed)
     s, lane, speed = np.empty(0), np.empty(0, dtype=np.int64), np.empty(0)
+    target = np.empty(0, dtype=np.int64)
     slow = np.empty(0, dtype=np.bool_)  # who brakes for a while, for no reason
     passed = 0
     for _ in range(1500):
         new = int(rng.integers(4))
-        if rng.random() < 0.15 and not ((lane == new) & (s < 5.1 + BODY + 12.0)).any():
+        if rng.random() < 0.15 and not ((lane == new) & (s < 5.1 + BODY + STOPPING)).any():
             s, lane, speed = np.append(s, 5.1), np.append(lane, new), np.append(speed, 10.0)
-            slow = np.append(slow, False)
+            slow, target = np.append(slow, False), np.append(target, rng.integers(3))
         if not len(s):
             continue
-        everyone = features(*((a, int(b), c, 1) for a, b, c in zip(s, lane, speed, strict=True)))
+        vehicles = ((a, int(b), c, 1) for a, b, c in zip(s, lane, speed, strict=True))
+        everyone = features(*vehicles, targets=target.tolist())
         may = guarded(everyone, everyone[None])
         may[lane == 0, :3] = False
         may[lane == 3, 6:] = False
@@ -111,7 +138,7 @@ def test_random_allowed_actions_never_collide(seed: int) -> None:
         lane = lane + action // 3 - 1
         s = s + speed * 0.1
         passed += int((s >= 250.0).sum())
-        s, lane, speed, slow = (a[s < 250.0] for a in (s, lane, speed, slow))
+        s, lane, speed, slow, target = (a[s < 250.0] for a in (s, lane, speed, slow, target))
         order = np.lexsort((s, lane))
         same = lane[order][1:] == lane[order][:-1]
         assert (np.diff(s[order])[same] >= BODY).all()
