@@ -97,12 +97,15 @@ def guarded(features: NDArray[np.float32], zone: NDArray[np.float32]) -> Bools:
     over = others[..., _LANE] - own[:, _LANE, None] == _OVER
     in_front = by > 0
     over[2] &= in_front
-    # The other may come in from beyond: an HDV, or a CAV with the right of way.
-    left, right = _drawn(own)
-    others_left, others_right = _drawn(others)
-    over[0] &= np.where(right[:, None] == others_left, ahead, others_left) | human
-    over[4] &= np.where(left[:, None] == others_right, in_front, others_right) | human
-    blocked = (over[1::2] | over[::4]) & tight
+    blocked = over[1::2] & tight
+    beyond = over[::4] & tight
+    if np.count_nonzero(beyond):
+        # The other may come in from there: an HDV, or a CAV with the right of way.
+        left, right = _drawn(own)
+        others_left, others_right = _drawn(others)
+        beyond[0] &= np.where(right[:, None] == others_left, ahead, others_left) | human
+        beyond[1] &= np.where(left[:, None] == others_right, in_front, others_right) | human
+        blocked |= beyond
     spare = np.where(over[1:4] & ahead, spare, np.inf)
     np.copyto(spare[::2], -np.inf, where=blocked)
     room = np.minimum.reduce(spare, axis=2, initial=np.inf)
