@@ -149,24 +149,21 @@ _LONG: dict[str, Any] = {
     "lane_change_cost": 0.3,
 }
 # Values that look far ahead see what braking for a gap gains, if it costs little.
-_BRAKING = (*COLLECTING, "tasks.{task}.reward_weights=[1,2,1,-50,80]")
+_BRAKING = "tasks.{task}.reward_weights=[1,2,1,-50,80]"
 
 
 def _recipes(literal: Mapping[str, Any]) -> Mapping[str, Recipe]:
     """Return the ways to train one of the two."""
-
-    def learning(collecting: tuple[str, ...]) -> dict[str, Recipe]:
-        return driving_recipes(
-            "what learns: the specification, section 12, with gamma .97, own rewards, more for completing, and a guard",
-            "the paper's settings as printed, where it prints them (the specification, sections 5 and 6)",
-            literal,
-            collecting=collecting,
-        )
-
-    short = learning(_COMPLETING)
+    learning = driving_recipes(
+        "what learns: the specification, section 12, with gamma .97, own rewards, more for completing, and a guard",
+        "the paper's settings as printed, where it prints them (the specification, sections 5 and 6)",
+        literal,
+        collecting=_COMPLETING,
+    )
+    short = learning["default"]
     about = "for hundreds of thousands of steps: the default with rarer copies, slower averages, and less for speed"
-    long = replace(learning(_BRAKING)["default"], about=about, agent=_LONG)
-    return {**short, "long": long, "literal": replace(short["literal"], settings=COLLECTING)}
+    long = replace(short, about=about, agent=_LONG, settings=(*short.settings, _BRAKING))
+    return {**learning, "long": long, "literal": replace(learning["literal"], settings=COLLECTING)}
 
 
 RECIPES = _recipes(_LITERAL)

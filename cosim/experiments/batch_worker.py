@@ -10,9 +10,11 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -96,8 +98,8 @@ def perform(request: Mapping[str, Any], tell: Telling) -> tuple[dict[str, Any], 
     ``tell`` is given the share that is done, now and then.
     """
     began = time.monotonic()
-    with _run_folder(request) as (folder, here):
-        outcome = _outcome(request, folder, tell)
+    with _stop_noted() as stopped, _run_folder(request) as (folder, here):
+        outcome = _outcome(request, folder, tell, stopped)
         error = outcome["error"]
         if error is not None:
             # The same words wherever the batch lies.
@@ -107,11 +109,29 @@ def perform(request: Mapping[str, Any], tell: Telling) -> tuple[dict[str, Any], 
     return {**outcome, "wall_s": round(time.monotonic() - began, 3)}, files
 
 
-def _outcome(request: Mapping[str, Any], folder: Path, tell: Telling) -> dict[str, Any]:
+@contextmanager
+def _stop_noted() -> Iterator[threading.Event]:
+    """Give what is set once SIGTERM came while no simulation ran: a run that is complete must still be told of."""
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: noted.set())
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _outcome(
+    request: Mapping[str, Any], folder: Path, tell: Telling, stopped: threading.Event
+) -> dict[str, Any]:
     told = time.monotonic()
 
     def progress(t_us: int, end_us: int) -> None:
         nonlocal told
+        if stopped.is_set():
+            raise KeyboardInterrupt
         if (now := time.monotonic()) - told >= _TELL_S:
             told = now
             tell(t_us / end_us)

@@ -20,8 +20,6 @@ from agents.common.gaps import (
 )
 
 BRAKE_IN_LANE = 3
-STOPPING = 10.0**2 / (2.0 * BRAKING) + 1.0
-"""Way (m) in which who enters at 10 m/s can stop, and a step's more."""
 RIGHT, STRAIGHT, LEFT = range(3)
 
 Vehicle = tuple[float, int, float, int]
@@ -38,6 +36,11 @@ def features(*vehicles: Vehicle, targets: Sequence[int] | None = None) -> NDArra
 def allowed(*vehicles: Vehicle, targets: Sequence[int] | None = None) -> NDArray[np.bool_]:
     everyone = features(*vehicles, targets=targets)
     return guarded(everyone, everyone[None])
+
+
+def entry_gap(leader: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the gap (m) behind leaders (m/s) in which who enters at 10 m/s can stop, at least 12 m."""
+    return np.maximum(12.0, (10.0**2 - leader**2) / (2.0 * BRAKING) + 1.0)
 
 
 def braking_ways_apart(fast: float, slow: float) -> float:
@@ -84,19 +87,18 @@ def test_of_two_that_want_the_middle_lane_and_of_two_that_do_not_the_one_ahead_h
     assert not left[:3].any()
 
 
-@pytest.mark.parametrize("lane", [1, 3])
 @pytest.mark.parametrize("ahead", [-2.0, 0.0, 2.0])
-@pytest.mark.parametrize("others", [STRAIGHT, LEFT, RIGHT])
-def test_who_is_drawn_to_the_middle_lane_goes_before_who_is_not(lane: int, ahead: float, others: int) -> None:
-    """From lane 1 to lane 3, or from lane 3 to lane 1, past a vehicle two lanes over."""
-    if others == (RIGHT if lane == 1 else LEFT):
-        others = STRAIGHT  # or it would be drawn there too
-    vehicles = (60.0, lane, 12.0, 1), (60.0 + ahead, 4 - lane, 12.0, 1)
-    own, other = allowed(*vehicles, targets=(LEFT if lane == 1 else RIGHT, others))
-    inwards, back = (slice(6, 9), slice(0, 3)) if lane == 1 else (slice(0, 3), slice(6, 9))
-    drawn = others == STRAIGHT and lane == 1  # from lane 3 straight on lies in lane 2
-    assert own[inwards].any() == (not drawn or ahead <= 0)
-    assert other[back].any() == (drawn and ahead > 0)
+@pytest.mark.parametrize(
+    ("lanes", "drawn", "others"), [((1, 3), LEFT, LEFT), ((3, 1), RIGHT, RIGHT), ((3, 1), RIGHT, STRAIGHT)]
+)
+def test_who_is_drawn_to_the_middle_lane_goes_before_who_is_not(
+    lanes: tuple[int, int], drawn: int, others: int, ahead: float
+) -> None:
+    one = (60.0, lanes[0], 12.0, 1), (60.0 + ahead, lanes[1], 12.0, 1)
+    own, other = allowed(*one, targets=(drawn, others))
+    inwards, back = (slice(6, 9), slice(0, 3)) if drawn == LEFT else (slice(0, 3), slice(6, 9))
+    assert own[inwards].any()
+    assert not other[back].any()
 
 
 def test_a_human_driver_always_has_it() -> None:
@@ -119,7 +121,7 @@ def test_random_allowed_actions_never_collide(seed: int) -> None:
     passed = 0
     for _ in range(1500):
         new = int(rng.integers(4))
-        if rng.random() < 0.15 and not ((lane == new) & (s < 5.1 + BODY + STOPPING)).any():
+        if rng.random() < 0.15 and not ((lane == new) & (s < 5.1 + BODY + entry_gap(speed))).any():
             s, lane, speed = np.append(s, 5.1), np.append(lane, new), np.append(speed, 10.0)
             slow, target = np.append(slow, False), np.append(target, rng.integers(3))
         if not len(s):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -17,7 +18,7 @@ from polars.testing import assert_frame_equal
 
 from cosim import load_run
 from cosim.errors import RecordingError, ScenarioError
-from cosim.experiments import BatchOptions, BatchResult, batch, read_grid
+from cosim.experiments import BatchOptions, BatchResult, batch, batch_worker, read_grid
 from cosim.experiments.batch_worker import perform, unpack
 from cosim.recording import digest
 from cosim.recording.files import is_locked
@@ -128,9 +129,10 @@ def test_a_batch_gives_what_single_runs_give(alone, tmp_path):
     assert digest(tmp_path / "run") == digest(alone.dir / "runs" / cell.name)
 
 
-def test_a_node_that_does_not_see_the_batch_s_folder_sends_its_run_back(alone, tmp_path):
+def request_of(alone: BatchResult, tmp_path: Path) -> dict[str, Any]:
+    """What a worker is asked for the first run, on a machine that does not see the batch's folder."""
     cell = alone.grid.cells[0]
-    request = {
+    return {
         "run": cell.name,
         "batch": str(tmp_path / "not here"),
         "id": "another",
@@ -140,12 +142,33 @@ def test_a_node_that_does_not_see_the_batch_s_folder_sends_its_run_back(alone, t
         "agents": list(cell.group.agents),
         "command": [],
     }
-    outcome, files = perform(request, lambda share: None)
+
+
+def test_a_node_that_does_not_see_the_batch_s_folder_sends_its_run_back(alone, tmp_path):
+    cell = alone.grid.cells[0]
+    outcome, files = perform(request_of(alone, tmp_path), lambda share: None)
     assert outcome["status"] == "completed"
     assert files is not None
     assert not (tmp_path / "not here").exists()
     unpack(files, tmp_path / "runs")
     assert digest(tmp_path / "runs" / cell.name) == digest(alone.dir / "runs" / cell.name)
+
+
+@pytest.mark.parametrize(("when", "ends"), [("_make_room", "interrupted"), ("_measured", "completed")])
+def test_a_worker_told_to_stop_outside_its_simulation_still_says_how_the_run_ended(
+    when, ends, alone, monkeypatch, tmp_path
+):
+    does = getattr(batch_worker, when)
+
+    def stopped(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return does(*arguments)
+
+    monkeypatch.setattr(batch_worker, when, stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    outcome, _ = perform(request_of(alone, tmp_path), lambda share: None)
+    assert outcome["status"] == ends
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_module_that_registers_an_agent_is_imported_by_the_workers():
@@ -233,8 +256,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path):
     # A run that was stopped before its manifest was written has left nothing but its folder.
     begun = [p for p in out.glob("runs/*") if (p / "manifest.json").is_file()]
     unfinished = [p for p in begun if p.name not in set(rows["run"])]
-    # One that ended in the instant of the signal may be complete, though its row was not taken any more.
-    assert {load_run(p).status for p in unfinished} <= {"interrupted", "killed", "completed"}
+    assert {load_run(p).status for p in unfinished} <= {"interrupted", "killed"}
     resumed = started(["--resume", str(out), "--json"], tmp_path)
     said, complaints = resumed.communicate(timeout=60)
     assert resumed.returncode == 1, complaints  # the poisoned ones failed
