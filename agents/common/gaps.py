@@ -27,8 +27,6 @@ LEADER_BRAKING = 3.0
 SIDE_GAP = 1.5
 NO_CHANGE_BEYOND = 240.0
 """Vehicles on the junction behind the zone cannot be seen, so nobody changes lane just before it (m)."""
-MARGIN = 1.0
-"""Gap beyond what following needs from which on a vehicle may accelerate, m."""
 
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]

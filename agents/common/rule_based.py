@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.common.gaps import BODY, MARGIN, NO_CHANGE_BEYOND, following_gap, side_gap
+from agents.common.gaps import BODY, NO_CHANGE_BEYOND, following_gap, side_gap
 from cosim.lockstep.protocol import Actions, EpisodeInfo, Observations
 from cosim.tasks.driving.observation import (
     FEATURES,
@@ -22,6 +22,8 @@ from cosim.tasks.driving.observation import (
 from cosim.tasks.driving.options import LEFT, RIGHT, STRAIGHT
 from cosim.tasks.driving.zone import FRONT, LEFT_FRONT, RIGHT_FRONT
 
+MARGIN = 1.0
+"""Gap beyond what following needs from which on a vehicle may accelerate, m."""
 YIELD_ABOVE = 12.0
 """Speed (m/s) down to which a vehicle falls back to get a gap on the side."""
 
